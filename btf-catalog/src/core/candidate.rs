@@ -1,0 +1,62 @@
+//! Candidates: the kernel's types that may be what an object means by a name.
+
+use crate::btf::{Btf, TypeId, essential_name};
+use std::sync::Arc;
+
+/// The types of a kernel: vmlinux's and those of its modules.
+#[derive(Clone, Debug)]
+pub struct TargetBtf {
+    /// vmlinux's types.
+    pub vmlinux: Arc<Btf>,
+    /// Modules' types by module name. Looked at only where vmlinux has no candidate.
+    pub modules: Vec<(String, Arc<Btf>)>,
+}
+
+impl TargetBtf {
+    /// The types of a kernel without modules.
+    pub fn new(vmlinux: Arc<Btf>) -> TargetBtf {
+        TargetBtf { vmlinux, modules: Vec::new() }
+    }
+
+    /// The BTF number `place` of a [`Candidate`].
+    pub(super) fn btf(&self, place: usize) -> &Btf {
+        place.checked_sub(1).map_or(&self.vmlinux, |module| &self.modules[module].1)
+    }
+}
+
+/// A type of the kernel that has the right name and kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Candidate {
+    /// 0 for vmlinux, one more than the module's index for a module.
+    pub(super) place: usize,
+    pub(super) ty: TypeId,
+}
+
+/// The candidates of one local type. A relocation that matches some of them drops the others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Candidates(pub(super) Vec<Candidate>);
+
+impl Candidates {
+    /// All types with the local type's essential name and kind: libbpf's `bpf_core_find_cands()`.
+    pub(super) fn find(local: &Btf, ty: TypeId, target: &TargetBtf) -> Candidates {
+        let ty = local.ty(ty);
+        let name = essential_name(ty.name());
+        if name.is_empty() {
+            return Candidates::default();
+        }
+        let of = |place: usize| {
+            let btf = target.btf(place);
+            btf.own_with_essential_name(name)
+                .filter(move |id| {
+                    let candidate = btf.ty(*id);
+                    candidate.kind() == ty.kind() || candidate.is_any_enum() && ty.is_any_enum()
+                })
+                .map(move |ty| Candidate { place, ty })
+        };
+        let vmlinux: Vec<_> = of(0).collect();
+        if !vmlinux.is_empty() {
+            return Candidates(vmlinux);
+        }
+        Candidates((1..=target.modules.len()).flat_map(of).collect())
+    }
+}

@@ -1,0 +1,17 @@
+//! BTF, eBPF ELF objects, CO-RE relocation and the raw material of requirements.
+//!
+//! Everything here is a function of bytes: no kernel call, no network, no process-wide state. Every reader takes its
+//! input for hostile and checks it once, so that what it returns can be used without further checks.
+
+pub mod btf;
+pub mod core;
+pub mod ext;
+pub mod insn;
+pub mod object;
+pub mod raw;
+pub mod require;
+pub mod uapi;
+
+pub use btf::{Btf, BtfError, BtfKind, TypeId};
+pub use object::{BpfObject, ObjectError};
+pub use uapi::{AttachType, HelperId, LinkType, MapType, ProgType};

@@ -1,0 +1,213 @@
+//! Maps and externs: BTF-defined maps of `.maps`, global data sections, `.kconfig` and `.ksyms`.
+//!
+//! How a map is written down: each member of the map's struct is either a pointer to an array, whose length is the
+//! number meant, or a pointer to a type (`parse_btf_map_def()` of tools/lib/bpf/libbpf.c).
+
+use super::elf::{File, Section};
+use super::{Extern, ExternKind, ObjectError};
+use crate::btf::{Btf, BtfKind, Member, Type, TypeId};
+use crate::uapi::MapType;
+use bytes::Bytes;
+use std::collections::HashMap;
+
+/// `BPF_F_RDONLY_PROG`.
+const F_RDONLY_PROG: u32 = 1 << 7;
+/// The largest global data section that is read, in bytes: the largest value of an array map is smaller.
+const MAX_DATA_SZ: u64 = 64 << 20;
+
+/// A map that an object defines.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MapDef {
+    /// Its name; a global data section's is the section's (`.rodata`).
+    pub name: String,
+    /// `enum bpf_map_type`.
+    pub map_type: MapType,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value.
+    pub value_size: u32,
+    /// Largest number of entries; bytes for a ring buffer; 0 means that the loader chooses.
+    pub max_entries: u32,
+    /// `BPF_F_*`.
+    pub flags: u32,
+    /// `map_extra`: the number of hash functions of a bloom filter, the address of an arena.
+    pub map_extra: u64,
+    /// Type of a key in the object's BTF.
+    pub key_type: Option<TypeId>,
+    /// Type of a value in the object's BTF.
+    pub value_type: Option<TypeId>,
+    /// Where it wants to be pinned. portolan never pins; bpffs is a requirement then.
+    pub pinning: Pinning,
+    /// The map inside a map of maps.
+    pub inner: Option<Box<MapDef>>,
+    /// The initial value of a global data section.
+    pub data: Option<Bytes>,
+    /// Whether user space cannot write it once it is loaded (`BPF_MAP_FREEZE`).
+    pub frozen: bool,
+    /// Index of its ELF section and its offset there: what a relocation names it by.
+    pub(super) place: (usize, u64),
+}
+
+/// Whether a map is shared by its path in bpffs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Pinning {
+    /// Not at all.
+    #[default]
+    None,
+    /// `LIBBPF_PIN_BY_NAME`.
+    ByName,
+}
+
+/// All maps: those of `.maps` in the order of their offsets, then the global data sections.
+pub(super) fn read(file: &File, btf: Option<&Btf>) -> Result<Vec<MapDef>, ObjectError> {
+    let mut maps = Vec::new();
+    if let Some(section) = file.section("maps").filter(|section| !section.data.is_empty()) {
+        let what = "maps defined without BTF are not read; define them in .maps".to_owned();
+        return Err(ObjectError::Section { section: section.name.to_owned(), what });
+    }
+    if let Some(section) = file.sections.iter().position(|section| section.name == ".maps") {
+        let missing =
+            || ObjectError::Section { section: ".maps".to_owned(), what: "its BTF is missing".to_owned() };
+        let btf = btf.ok_or_else(missing)?;
+        let datasec = btf.ty(btf.find_by_name_kind(".maps", BtfKind::Datasec).ok_or_else(missing)?);
+        for (var, off, _) in datasec.secinfos() {
+            let var = btf.ty(var);
+            let map = definition(btf, var.name(), btf.resolve(var.type_id()), 0)?;
+            maps.push(MapDef { place: (section, u64::from(off)), ..map });
+        }
+    }
+    for (index, section) in file.sections.iter().enumerate().filter(|(_, section)| is_data(section)) {
+        maps.push(MapDef { place: (index, 0), ..global_data(section, btf)? });
+    }
+    Ok(maps)
+}
+
+/// Whether a section becomes a map of global data: `.data`, `.rodata`, `.bss` and what begins with these and a dot.
+fn is_data(section: &Section) -> bool {
+    section.byte_sz > 0
+        && [".data", ".rodata", ".bss"].iter().any(|prefix| {
+            section.name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+}
+
+fn global_data(section: &Section, btf: Option<&Btf>) -> Result<MapDef, ObjectError> {
+    if section.byte_sz > MAX_DATA_SZ {
+        let what =
+            format!("{} bytes of global data, the largest that is read is {MAX_DATA_SZ}", section.byte_sz);
+        return Err(ObjectError::Section { section: section.name.to_owned(), what });
+    }
+    let frozen = section.name.starts_with(".rodata");
+    let data = if section.nobits {
+        Bytes::from(vec![0; section.byte_sz as usize])
+    } else {
+        Bytes::copy_from_slice(section.data)
+    };
+    Ok(MapDef {
+        name: section.name.to_owned(),
+        map_type: MapType::ARRAY,
+        key_size: 4,
+        value_size: section.byte_sz as u32,
+        max_entries: 1,
+        // libbpf also maps the section where the kernel knows how (v5.5); without skeletons nobody does here.
+        flags: if frozen { F_RDONLY_PROG } else { 0 },
+        value_type: btf.and_then(|btf| btf.find_by_name_kind(section.name, BtfKind::Datasec)),
+        data: Some(data),
+        frozen,
+        ..MapDef::default()
+    })
+}
+
+fn definition(btf: &Btf, name: &str, def: Type, depth: usize) -> Result<MapDef, ObjectError> {
+    let bad = |what: String| ObjectError::Map { map: name.to_owned(), what };
+    if def.kind() != BtfKind::Struct {
+        return Err(bad(format!("is defined by a {}, not by a struct", def.kind().name())));
+    }
+    let mut map = MapDef { name: name.to_owned(), ..MapDef::default() };
+    for member in def.members() {
+        match member.name {
+            "type" => map.map_type = MapType(number(btf, &member).map_err(bad)?),
+            "max_entries" => map.max_entries = number(btf, &member).map_err(bad)?,
+            "map_flags" => map.flags = number(btf, &member).map_err(bad)?,
+            "numa_node" => {
+                number(btf, &member).map_err(bad)?;
+            }
+            "map_extra" => map.map_extra = u64::from(number(btf, &member).map_err(bad)?),
+            "key_size" => map.key_size = number(btf, &member).map_err(bad)?,
+            "value_size" => map.value_size = number(btf, &member).map_err(bad)?,
+            "key" => (map.key_type, map.key_size) = sized(btf, &member).map_err(bad)?,
+            "value" => (map.value_type, map.value_size) = sized(btf, &member).map_err(bad)?,
+            "pinning" => {
+                map.pinning = match number(btf, &member).map_err(bad)? {
+                    0 => Pinning::None,
+                    1 => Pinning::ByName,
+                    other => return Err(bad(format!("unknown pinning {other}"))),
+                }
+            }
+            "values" => {
+                let array =
+                    btf.resolve(member.ty).array().ok_or_else(|| bad("values is not an array".to_owned()))?;
+                let pointee = btf.resolve(btf.resolve(array.elem).type_id());
+                // An array of pointers to functions fills a program array; to a struct, it describes inner maps.
+                if pointee.kind() == BtfKind::Struct {
+                    if depth > 0 {
+                        return Err(bad("a map of maps inside a map of maps".to_owned()));
+                    }
+                    map.inner =
+                        Some(Box::new(definition(btf, &format!("{name}.inner"), pointee, depth + 1)?));
+                }
+                map.value_size = 4;
+            }
+            other => return Err(bad(format!("unknown field {other:?}"))),
+        }
+    }
+    if map.map_type == MapType::UNSPEC {
+        return Err(bad("has no type".to_owned()));
+    }
+    Ok(map)
+}
+
+/// The number of `__uint(field, n)`: a pointer to an array of `n`.
+fn number(btf: &Btf, member: &Member) -> Result<u32, String> {
+    let pointer = btf.resolve(member.ty);
+    btf.resolve(pointer.type_id())
+        .array()
+        .filter(|_| pointer.kind() == BtfKind::Ptr)
+        .map(|array| array.nelems)
+        .ok_or_else(|| format!("field {:?} is not a number", member.name))
+}
+
+/// The type of `__type(field, t)`, a pointer to `t`, and its size.
+fn sized(btf: &Btf, member: &Member) -> Result<(Option<TypeId>, u32), String> {
+    let pointer = btf.resolve(member.ty);
+    if pointer.kind() != BtfKind::Ptr {
+        return Err(format!("field {:?} is not a type", member.name));
+    }
+    let id = pointer.type_id();
+    let size = btf.size_of(id).ok_or_else(|| format!("the type of {:?} has no size", member.name))?;
+    Ok((Some(id), size))
+}
+
+/// Externs: undefined symbols that a `.kconfig` or `.ksyms` section of the BTF names.
+pub(super) fn externs(file: &File, btf: Option<&Btf>) -> Vec<Extern> {
+    let mut kinds = HashMap::new();
+    for (section, btf) in [".kconfig", ".ksyms"].into_iter().zip(btf.into_iter().cycle()) {
+        let Some(datasec) = btf.find_by_name_kind(section, BtfKind::Datasec) else {
+            continue;
+        };
+        for ty in btf.ty(datasec).secinfos().map(|(id, _, _)| btf.ty(id)) {
+            let kind = match (section, ty.kind()) {
+                (".kconfig", _) => ExternKind::Kconfig,
+                (_, BtfKind::Func) => ExternKind::Kfunc,
+                _ => ExternKind::Ksym,
+            };
+            kinds.entry(ty.name()).or_insert(kind);
+        }
+    }
+    let undefined = file.symbols.iter().filter(|symbol| symbol.undefined && !symbol.name.is_empty());
+    undefined
+        .filter_map(|symbol| {
+            let kind = *kinds.get(symbol.name)?;
+            Some(Extern { name: symbol.name.to_owned(), weak: symbol.weak, kind })
+        })
+        .collect()
+}
