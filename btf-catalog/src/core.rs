@@ -13,6 +13,8 @@ mod matching;
 mod patch;
 mod resolve;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 pub use candidate::TargetBtf;
 pub use patch::POISON_IMM;

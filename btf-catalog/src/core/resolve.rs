@@ -165,7 +165,8 @@ fn field_value(btf: &Btf, spec: &Spec) -> Result<FieldValue, String> {
         }
         let mut off = spec.bit_off / 8 / unit * unit;
         // The smallest load, aligned to its size, that covers the bitfield.
-        while spec.bit_off + bit_sz - off * 8 > unit * 8 {
+        let end = u64::from(spec.bit_off) + u64::from(bit_sz);
+        while end - u64::from(off) * 8 > u64::from(unit) * 8 {
             if unit >= 8 {
                 return Err("a bitfield that no 64-bit load covers".to_owned());
             }
