@@ -1,0 +1,53 @@
+//! SIGINT and SIGTERM: the first asks the run to end in order, a second ends the process at once.
+
+use crate::exit::{Exit, Failure};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// The signal that was caught, if any.
+#[derive(Debug, Default)]
+pub struct Interrupt {
+    cancel: Arc<AtomicBool>,
+    signal: Arc<AtomicUsize>,
+}
+
+impl Interrupt {
+    /// Catches SIGINT and SIGTERM from now on.
+    pub fn install() -> io::Result<Interrupt> {
+        let interrupt = Interrupt::default();
+        for signal in [SIGINT, SIGTERM] {
+            // The handlers of one signal run in the order they were registered: this one sees what an earlier signal left.
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                128 + signal,
+                Arc::clone(&interrupt.cancel),
+            )?;
+            signal_hook::flag::register(signal, Arc::clone(&interrupt.cancel))?;
+            signal_hook::flag::register_usize(signal, Arc::clone(&interrupt.signal), signal as usize)?;
+        }
+        Ok(interrupt)
+    }
+
+    /// Set once a signal was caught; what waits for the worker looks at it and ends the worker.
+    pub fn cancel(&self) -> &AtomicBool {
+        &self.cancel
+    }
+
+    /// Ends the time in which an interrupt is waited for: from now on a signal ends the process at once.
+    ///
+    /// For the writing of the result, which may wait for a slow reader.
+    pub fn disarm(&self) {
+        self.cancel.store(true, Ordering::SeqCst);
+    }
+
+    /// Fails if a signal was caught.
+    pub fn check(&self) -> Result<(), Failure> {
+        match self.signal.load(Ordering::SeqCst) as i32 {
+            0 => Ok(()),
+            SIGINT => Err(Failure::Interrupted(Exit::Interrupted)),
+            _ => Err(Failure::Interrupted(Exit::Terminated)),
+        }
+    }
+}

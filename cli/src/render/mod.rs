@@ -1,0 +1,30 @@
+//! From data to bytes. Only this module writes results to stdout.
+
+pub mod catalog;
+pub mod json;
+pub mod preflight;
+pub mod profile;
+pub mod progress;
+pub mod reasons;
+pub mod screen;
+pub mod table;
+pub mod text;
+
+use anyhow::Context;
+use std::io::{self, Write};
+
+/// Writes a whole result to stdout.
+///
+/// A reader that went away (EPIPE) is no failure: it had what it wanted, and the verdict's exit code stands.
+pub fn to_stdout(result: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(result).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("the result could not be written to stdout"),
+    }
+}
+
+/// Writes one message to stderr. Where stderr is gone there is nobody to tell.
+pub fn message(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "portolan: {}", text::lines(text));
+}

@@ -1,0 +1,29 @@
+//! Reason codes for people.
+
+use super::screen::{Screen, Tone};
+use super::table::{Cell, Table};
+use super::text::{lines, paragraph};
+use crate::report::ReasonEntry;
+
+/// Everything about one code.
+pub fn one(reason: &ReasonEntry, screen: &Screen) -> String {
+    let retired = if reason.retired { " (no longer given)" } else { "" };
+    format!(
+        "{}  {}{retired}\n\n{}\n{}\n{}",
+        screen.paint(Tone::Strong, reason.code),
+        reason.title,
+        paragraph(&lines(reason.explanation), 0, screen.columns),
+        screen.paint(Tone::Strong, "What to do"),
+        paragraph(&lines(reason.remedy), 0, screen.columns),
+    )
+}
+
+/// Codes and titles.
+pub fn list(reasons: &[ReasonEntry], screen: &Screen) -> String {
+    let mut table = Table::new(["CODE", "TITLE"]);
+    for reason in reasons {
+        let tone = if reason.retired { Tone::Faint } else { Tone::Strong };
+        table.row([Cell::toned(reason.code, tone), reason.title.into()]);
+    }
+    table.render(screen, 0)
+}

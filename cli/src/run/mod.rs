@@ -1,0 +1,9 @@
+//! The commands: each gets its arguments, asks the crates, and renders what they answer.
+
+pub mod catalog;
+pub mod explain;
+mod kernel_log;
+pub mod preflight;
+pub mod probe;
+pub mod schema;
+pub mod worker;

@@ -1,0 +1,457 @@
+//! One load from beginning to end, in the process that talks to the kernel.
+
+use super::log::decisive_lines;
+use super::map;
+use super::node::Node;
+use super::outcome::{
+    Accepted, Cause, LoadOutcome, LoadReport, Stage, cause_of_creation, cause_of_load, explain_load,
+};
+use super::request::{EntrySpec, LoadRequest};
+use btf_catalog::insn::{INSN_SZ, Insn, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
+use bytes::Bytes;
+use probe_matrix::sys::{self, Errno, Kernel, LogBuf, Map, ObjectKind, ProgLoad, Records, errno_name};
+use probe_matrix::worker::{Request, Sender};
+use rustix::process::{Resource, Rlimit};
+use serde::Deserialize as _;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// What the worker announces: where a worker that was lost had got to.
+pub(super) const STEP_BTF: &str = "BTF";
+pub(super) const STEP_MAPS: &str = "maps";
+pub(super) const STEP_ENTRY: &str = "entry ";
+
+/// Sizes of the log buffer, tried in turn while the log does not fit.
+const LOG_BYTE_SZS: [usize; 3] = [64 << 10, 1 << 20, 16 << 20];
+/// Longest log that is kept, from its end: that is where the verifier says why.
+const KEPT_LOG_BYTE_SZ: usize = 2 << 20;
+/// Bytes of `struct bpf_func_info` and `struct bpf_line_info`.
+const FUNC_INFO_SZ: u32 = 8;
+const LINE_INFO_SZ: u32 = 16;
+
+/// Handles the worker's verb `load`: loads what the request says, answers with one [`LoadReport`] per step, and closes
+/// everything. Nothing is attached or pinned.
+pub fn serve(request: &Request, sender: &mut Sender) -> Result<(), String> {
+    let body: LoadRequest =
+        LoadRequest::deserialize(&request.body).map_err(|err| format!("a load request: {err}"))?;
+    let mut kernel = Kernel::live();
+    let limit = Duration::from_millis(body.limit_ms);
+    kernel.limit_loads(limit).map_err(|errno| format!("a timer for loads: {}", errno_name(errno)))?;
+    lift_memlock();
+    let node = Node::read();
+    let mut session =
+        Session { request: &body, blobs: &request.blobs, kernel: &mut kernel, node: &node, limit };
+    session.run(&mut |event| match event {
+        Event::Step(step) => sender.step(step).map_err(|err| err.to_string()),
+        Event::Result(report) => sender.answer(&report).map_err(|err| err.to_string()),
+    })
+}
+
+/// Kernels before v5.11 charge maps and programs against this limit; where it may not be raised, and matters,
+/// `BPF_MAP_CREATE` says EPERM.
+fn lift_memlock() {
+    let _ = rustix::process::setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
+
+/// What a session tells as it goes.
+pub(super) enum Event {
+    /// What is done from here on.
+    Step(String),
+    /// What came of it.
+    Result(LoadReport),
+}
+
+/// Where a session tells it; an error ends the session.
+type Tell<'t> = &'t mut dyn FnMut(Event) -> Result<(), String>;
+
+pub(super) struct Session<'s> {
+    pub(super) request: &'s LoadRequest,
+    pub(super) blobs: &'s [Bytes],
+    pub(super) kernel: &'s mut Kernel,
+    pub(super) node: &'s Node,
+    pub(super) limit: Duration,
+}
+
+/// What all entries of the object share.
+struct Shared {
+    btf: Option<OwnedFd>,
+    maps: Vec<Map>,
+    license: std::ffi::CString,
+}
+
+impl Session<'_> {
+    pub(super) fn run(&mut self, tell: Tell<'_>) -> Result<(), String> {
+        let Some(license) = sys::license(&self.request.license) else {
+            let message = "the object's licence holds a zero byte";
+            let failure = LoadOutcome::unasked(Stage::Parse, Cause::Object, None, message);
+            return tell(Event::Result(LoadReport::failed(failure)));
+        };
+        tell(Event::Step(STEP_BTF.to_owned()))?;
+        let btf = match self.load_btf() {
+            Ok(btf) => btf,
+            Err(failure) if failure.cause == Cause::Unsupported => {
+                // Debug information to most programs; one that cannot do without is refused later, with a reason.
+                let notes = vec![format!("loaded without the object's BTF: {}", failure.message)];
+                tell(Event::Result(LoadReport { notes, ..LoadReport::default() }))?;
+                None
+            }
+            Err(failure) => return tell(Event::Result(LoadReport::failed(failure))),
+        };
+        tell(Event::Step(STEP_MAPS.to_owned()))?;
+        let btf_fd = btf.as_ref().map(AsFd::as_fd);
+        let maps = match map::create_all(&self.request.maps, self.blobs, btf_fd, self.kernel, self.node) {
+            Ok(maps) => maps,
+            Err(failure) => return tell(Event::Result(LoadReport::failed(failure))),
+        };
+        let shared = Shared { btf, maps, license };
+        for entry in &self.request.entries {
+            tell(Event::Step(format!("{STEP_ENTRY}{}", entry.name)))?;
+            let report = match self.load_entry(entry, &shared) {
+                Ok((accepted, notes)) => {
+                    LoadReport { accepted: vec![accepted], notes, ..LoadReport::default() }
+                }
+                Err(failure) => LoadReport::failed(failure),
+            };
+            tell(Event::Result(report))?;
+        }
+        Ok(())
+    }
+
+    fn load_btf(&mut self) -> Result<Option<OwnedFd>, LoadOutcome> {
+        let Some(btf) = self.request.btf.and_then(|index| self.blobs.get(index)) else {
+            return Ok(None);
+        };
+        let errno = match self.kernel.btf_load(btf, None) {
+            Ok(fd) => return Ok(Some(fd)),
+            Err(errno) => errno,
+        };
+        let mut log = LogBuf::new(LOG_BYTE_SZS[0], LogBuf::LEVEL_INSNS);
+        let _ = self.kernel.btf_load(btf, Some(&mut log));
+        let log = log.text().into_owned();
+        let words = log.lines().map(str::trim_end).rfind(|line| !line.is_empty()).unwrap_or("nothing more");
+        let cause = cause_of_creation(errno, self.node);
+        let name = errno_name(errno);
+        let why = if cause == Cause::Privilege { self.node.lack() } else { words.to_owned() };
+        Err(LoadOutcome {
+            stage: Stage::Btf,
+            cause,
+            subject: None,
+            message: format!("BPF_BTF_LOAD of {} bytes gave {name}: {why}", btf.len()),
+            errno: Some(name),
+            log,
+        })
+    }
+
+    /// Loads one entry and closes it. With the notes of what it was loaded without.
+    fn load_entry(
+        &mut self,
+        spec: &EntrySpec,
+        shared: &Shared,
+    ) -> Result<(Accepted, Vec<String>), LoadOutcome> {
+        let blob = |index: usize| self.blobs.get(index).map_or(&[][..], |blob| &blob[..]);
+        let insns = with_map_fds(spec, blob(spec.insns), &shared.maps)?;
+        let (func_info, line_info) = (blob(spec.func_info), blob(spec.line_info));
+        let attach_btf_obj = match spec.attach_btf_obj_id {
+            0 => None,
+            id => Some(
+                self.kernel
+                    .fd_by_id(ObjectKind::Btf, id)
+                    .map_err(|errno| self.no_module_btf(spec, id, errno))?,
+            ),
+        };
+        let mut load = ProgLoad::new(spec.prog_type, &insns);
+        load.expected_attach_type = spec.attach_type;
+        load.license = &shared.license;
+        load.name = &spec.name;
+        load.flags = spec.flags;
+        load.kern_version = self.node.kern_version;
+        load.attach_btf_id = spec.attach_btf_id;
+        load.attach_btf_obj_fd = attach_btf_obj.as_ref().map(AsFd::as_fd);
+        if let Some(btf) = &shared.btf {
+            load.prog_btf_fd = Some(btf.as_fd());
+            load.func_info = Records { bytes: func_info, rec_sz: FUNC_INFO_SZ };
+            load.line_info = Records { bytes: line_info, rec_sz: LINE_INFO_SZ };
+        }
+        let whole = self.attempt(&load);
+        let Some(errno) = whole.errno else {
+            return Ok((Accepted { entry: spec.name.clone(), log: whole.log }, Vec::new()));
+        };
+        if whole.may_be_about_attributes() {
+            let nothing = Records::default();
+            let bare =
+                ProgLoad { name: "", prog_btf_fd: None, func_info: nothing, line_info: nothing, ..load };
+            let attach_type = bare.expected_attach_type.filter(|_| !spec.attach_type_optional);
+            let bare = self.attempt(&ProgLoad { expected_attach_type: attach_type, ..bare });
+            if bare.errno.is_none() {
+                let words = whole.words(errno);
+                let note = format!(
+                    "`{}` loaded without name, BTF and what else may be left out: {words}",
+                    spec.name
+                );
+                return Ok((Accepted { entry: spec.name.clone(), log: bare.log }, vec![note]));
+            }
+        }
+        Err(self.refused(spec, errno, whole))
+    }
+
+    /// Asks for one load: without a log first, since writing one costs the kernel more than verifying; then, if it was
+    /// refused, again with a log that grows until it fits.
+    fn attempt(&mut self, load: &ProgLoad<'_>) -> Attempt {
+        let mut attempt = Attempt::default();
+        if !self.request.verbose {
+            attempt.errno = self.load_once(load, None, &mut attempt.timed_out);
+            match attempt.errno {
+                None | Some(Errno::NOMEM) => return attempt,
+                Some(_) if attempt.timed_out => return attempt,
+                Some(_) => {}
+            }
+        }
+        for byte_sz in LOG_BYTE_SZS {
+            let mut log = LogBuf::new(byte_sz, LogBuf::LEVEL_INSNS);
+            let errno = self.load_once(load, Some(&mut log), &mut attempt.timed_out);
+            attempt.capped = errno == Some(Errno::NOSPC);
+            attempt.log = end_of(&log.text());
+            if !attempt.capped {
+                attempt.errno = errno;
+                return attempt;
+            }
+        }
+        if self.request.verbose {
+            // The log does not fit, which is not the program's fault.
+            attempt.errno = self.load_once(load, None, &mut attempt.timed_out);
+        }
+        attempt
+    }
+
+    fn load_once(
+        &mut self,
+        load: &ProgLoad<'_>,
+        log: Option<&mut LogBuf>,
+        timed_out: &mut bool,
+    ) -> Option<Errno> {
+        let began = Instant::now();
+        let errno = self.kernel.prog_load(load, log).err();
+        *timed_out = errno == Some(Errno::AGAIN) && began.elapsed() >= self.limit;
+        errno
+    }
+
+    fn refused(&self, spec: &EntrySpec, errno: Errno, attempt: Attempt) -> LoadOutcome {
+        let cause = cause_of_load(errno, &attempt.log, attempt.timed_out, self.node);
+        let message = if attempt.timed_out {
+            format!(
+                "the verifier did not come to an end of `{}` within {} ms",
+                spec.name,
+                self.limit.as_millis()
+            )
+        } else {
+            explain_load(&spec.name, errno, &attempt.log, cause, self.node)
+        };
+        let capped = if attempt.capped {
+            format!(" (its log is longer than {} MiB)", LOG_BYTE_SZS[LOG_BYTE_SZS.len() - 1] >> 20)
+        } else {
+            String::new()
+        };
+        LoadOutcome {
+            stage: Stage::Load,
+            cause,
+            subject: Some(spec.name.clone()),
+            errno: Some(errno_name(errno)),
+            message: message + &capped,
+            log: attempt.log,
+        }
+    }
+
+    fn no_module_btf(&self, spec: &EntrySpec, id: u32, errno: Errno) -> LoadOutcome {
+        let name = errno_name(errno);
+        let cause = match errno {
+            Errno::PERM | Errno::ACCESS => self.node.cause_of_denial(),
+            // Its module was unloaded meanwhile.
+            _ => Cause::Unknown,
+        };
+        let message =
+            format!("BPF_BTF_GET_FD_BY_ID of BTF {id}, which `{}` attaches to, gave {name}", spec.name);
+        LoadOutcome {
+            errno: Some(name),
+            ..LoadOutcome::unasked(Stage::Load, cause, Some(&spec.name), message)
+        }
+    }
+}
+
+/// What came of asking for one program.
+#[derive(Default)]
+struct Attempt {
+    /// Why it was refused; `None` if it was accepted.
+    errno: Option<Errno>,
+    log: String,
+    timed_out: bool,
+    /// Whether the log is incomplete because it does not fit the largest buffer.
+    capped: bool,
+}
+
+impl Attempt {
+    /// Whether it may be an attribute that was refused, and not the program: a kernel says E2BIG to those that it does
+    /// not know (names before v4.15, attach types before v4.17, function and line information before v5.0), and names
+    /// the records that it finds fault with.
+    fn may_be_about_attributes(&self) -> bool {
+        let about_records = decisive_lines(&self.log).iter().any(|line| line.contains("_info"));
+        about_records || self.errno == Some(Errno::TOOBIG) && self.log.is_empty()
+    }
+
+    fn words(&self, errno: Errno) -> String {
+        let words = decisive_lines(&self.log).join(" / ");
+        if words.is_empty() { errno_name(errno) } else { words }
+    }
+}
+
+/// The entry's instructions with the descriptors of its maps in place.
+fn with_map_fds(spec: &EntrySpec, insns: &[u8], maps: &[Map]) -> Result<Vec<u8>, LoadOutcome> {
+    let big_endian = cfg!(target_endian = "big");
+    let mut bytes = insns.to_vec();
+    let (slots, _) = bytes.as_chunks_mut::<INSN_SZ>();
+    for reference in &spec.map_refs {
+        let patched =
+            maps.get(reference.map).zip(slots.get_mut(reference.insn_off..)).and_then(|(map, slots)| {
+                let [first, second, ..] = slots else { return None };
+                let mut load = Insn::read(first, big_endian);
+                let mut high = Insn::read(second, big_endian);
+                load.src = if reference.value_off.is_some() { PSEUDO_MAP_VALUE } else { PSEUDO_MAP_FD };
+                load.imm = map.as_fd().as_raw_fd();
+                high.imm = reference.value_off.unwrap_or(0) as i32;
+                *first = load.write(big_endian);
+                *second = high.write(big_endian);
+                load.is_ld_imm64().then_some(())
+            });
+        if patched.is_none() {
+            let message = format!(
+                "instruction {} of `{}` should refer to map {}, but it is no 64-bit load or there is no such map",
+                reference.insn_off, spec.name, reference.map
+            );
+            return Err(LoadOutcome::unasked(Stage::Load, Cause::Object, Some(&spec.name), message));
+        }
+    }
+    Ok(bytes)
+}
+
+/// The end of a log, from a line's beginning.
+fn end_of(log: &str) -> String {
+    if log.len() <= KEPT_LOG_BYTE_SZ {
+        return log.to_owned();
+    }
+    let rest = &log.as_bytes()[log.len() - KEPT_LOG_BYTE_SZ..];
+    let line = rest.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    String::from_utf8_lossy(&rest[line..]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use btf_catalog::{AttachType, ProgType};
+    use probe_matrix::sys::{Answer, Command, Question};
+
+    /// What a session with one entry, `set r0; exit`, comes to on a kernel that answers as `injector` does.
+    fn session(injector: impl FnMut(Question<'_>) -> Option<Answer> + 'static) -> LoadReport {
+        let blobs =
+            [&[0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0][..], &[0; 8], &[0; 16], &[0; 24]];
+        let entry = EntrySpec {
+            name: "e".to_owned(),
+            prog_type: ProgType::XDP,
+            attach_type: Some(AttachType::XDP),
+            attach_type_optional: true,
+            flags: 0,
+            attach_btf_id: 0,
+            attach_btf_obj_id: 0,
+            insns: 0,
+            func_info: 1,
+            line_info: 2,
+            map_refs: Vec::new(),
+        };
+        let request = LoadRequest {
+            license: "GPL".to_owned(),
+            btf: Some(3),
+            maps: Vec::new(),
+            entries: vec![entry],
+            limit_ms: 1000,
+            verbose: false,
+        };
+        let mut report = LoadReport::default();
+        let mut session = Session {
+            request: &request,
+            blobs: &blobs.map(Bytes::from_static),
+            kernel: &mut Kernel::injected(Box::new(injector)),
+            node: &Node::for_tests(true),
+            limit: Duration::from_secs(1),
+        };
+        let told = session.run(&mut |event| {
+            if let Event::Result(result) = event {
+                report.extend(result);
+            }
+            Ok(())
+        });
+        told.expect("nothing fails to be told");
+        report
+    }
+
+    fn refuse(errno: Errno, log: &str) -> Answer {
+        Answer::Refuse(errno, log.to_owned())
+    }
+
+    #[test]
+    fn a_kernel_that_knows_neither_names_nor_attach_types_takes_the_bare_program() {
+        let report = session(|question| match question {
+            Question::ProgLoad(load) if load.name.is_empty() && load.expected_attach_type.is_none() => {
+                Some(Answer::Accept)
+            }
+            Question::ProgLoad(_) => Some(refuse(Errno::TOOBIG, "")),
+            _ => Some(Answer::Accept),
+        });
+        assert!(report.is_accepted() && report.accepted.len() == 1, "{report:#?}");
+        assert!(report.notes[0].contains("E2BIG"), "{report:#?}");
+    }
+
+    #[test]
+    fn a_kernel_that_refuses_the_btf_is_asked_without_and_a_denied_one_is_not() {
+        let without = session(|question| match question {
+            Question::Other(Command::BtfLoad) => Some(refuse(Errno::INVAL, "[3] DATASEC x Invalid size\n")),
+            Question::ProgLoad(load) if load.prog_btf_fd.is_some() => panic!("there is no BTF to refer to"),
+            _ => Some(Answer::Accept),
+        });
+        assert!(without.is_accepted() && without.notes[0].contains("DATASEC x"), "{without:#?}");
+
+        let denied = session(|question| match question {
+            Question::Other(Command::BtfLoad) => Some(refuse(Errno::PERM, "")),
+            _ => panic!("nothing more is asked"),
+        });
+        assert_eq!(
+            (denied.failures[0].stage, denied.failures[0].cause),
+            (Stage::Btf, Cause::Policy),
+            "{denied:#?}"
+        );
+    }
+
+    #[test]
+    fn no_memory_is_no_answer() {
+        let report = session(|question| match question {
+            Question::ProgLoad(_) => Some(refuse(Errno::NOMEM, "")),
+            _ => Some(Answer::Accept),
+        });
+        assert_eq!((report.failures[0].cause, report.failures.len()), (Cause::Unknown, 1), "{report:#?}");
+    }
+
+    #[test]
+    fn a_program_without_complaint_that_is_too_big_is_not_asked_for_bare() {
+        let verified = "processed 9 insns (limit 1000000)\n";
+        let report = session(move |question| match question {
+            Question::ProgLoad(load) if load.name.is_empty() => panic!("it is not about attributes"),
+            Question::ProgLoad(_) => Some(refuse(Errno::TOOBIG, verified)),
+            _ => Some(Answer::Accept),
+        });
+        assert_eq!(report.failures[0].cause, Cause::Jit, "{report:#?}");
+    }
+
+    #[test]
+    fn a_long_log_keeps_whole_lines_of_its_end() {
+        let log = format!("{}\nlast line\n", "x".repeat(KEPT_LOG_BYTE_SZ));
+        assert_eq!(end_of(&log), "last line\n");
+        assert_eq!(end_of("short\n"), "short\n");
+    }
+}

@@ -1,0 +1,350 @@
+//! Preflight: every program of a catalog against one node, from the objects to the variant that the node gets.
+//!
+//! Objects → requirements → checks against facts; what the facts do not rule out is relocated against the node's types
+//! and put to its kernel, the best variant first, until one runs. Asking the kernel is the caller's ([`Loader`]), so that
+//! the same plan serves this host, a micro-VM and a saved profile.
+
+use crate::loader::{Cause, EntryLoad, LoadOptions, LoadReport, Stage, job};
+use btf_catalog::core::{RelocatedEntry, Relocator, TargetBtf};
+use btf_catalog::object::Entry;
+use btf_catalog::require::{self, Requirements};
+use btf_catalog::{BpfObject, BtfKind, TypeId};
+use ebpf::{Catalog, Program, Variant};
+use probe_matrix::assess::{self, Node};
+use probe_matrix::facts::Facts;
+use probe_matrix::reasons::reason;
+use probe_matrix::select::{Candidate, Load, select};
+use probe_matrix::verdict::{ProgramVerdict, Reason, Verdict};
+use probe_matrix::worker::{Job, WorkerError};
+
+/// `BPF_F_SLEEPABLE` and `BPF_F_XDP_HAS_FRAGS` of include/uapi/linux/bpf.h.
+const F_SLEEPABLE: u32 = 1 << 4;
+const F_XDP_HAS_FRAGS: u32 = 1 << 5;
+
+/// What is to be judged.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Names of programs; all of them if empty.
+    pub programs: Vec<String>,
+    /// The one variant to look at.
+    pub variant: Option<String>,
+    /// How objects are loaded.
+    pub load: LoadOptions,
+}
+
+/// The node: what was found out about it.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// Its machine, as `uname -m` prints it.
+    pub arch: &'a str,
+    /// Its byte order.
+    pub big_endian: bool,
+    /// Its facts.
+    pub facts: &'a Facts,
+    /// The types of its kernel.
+    pub btf: Option<&'a TargetBtf>,
+}
+
+/// Puts a job to the node's kernel.
+pub type Loader<'a> = dyn FnMut(&Job) -> Result<LoadReport, WorkerError> + 'a;
+
+/// What is being done.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The kernel is asked to load a variant.
+    Loading {
+        /// The program.
+        program: &'a str,
+        /// The variant.
+        variant: &'a str,
+    },
+}
+
+/// Why there is no verdict at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProveError {
+    /// A name that is not in the catalog.
+    #[error("the catalog has no {what} {name:?}; it has {known}")]
+    NotInCatalog {
+        /// `program` or `variant`.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The worker that loads could not be run, or was interrupted.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A request that cannot be written down.
+    #[error("failed to write the load request: {0}")]
+    Request(#[from] serde_json::Error),
+}
+
+/// A variant, read.
+struct Prepared<'a> {
+    variant: &'a Variant,
+    object: Result<(BpfObject, Requirements), Reason>,
+}
+
+/// The programs that are asked for, each with the variants that are.
+fn chosen<'a>(
+    catalog: &'a Catalog,
+    options: &Options,
+) -> Result<Vec<(&'a Program, Vec<&'a Variant>)>, ProveError> {
+    let known = |names: Vec<&str>| names.join(", ");
+    for name in &options.programs {
+        if catalog.program(name).is_none() {
+            let known = known(catalog.programs.iter().map(|program| program.name.as_str()).collect());
+            return Err(ProveError::NotInCatalog { what: "program", name: name.clone(), known });
+        }
+    }
+    let programs = catalog.programs.iter();
+    let programs: Vec<&Program> = programs
+        .filter(|program| options.programs.is_empty() || options.programs.contains(&program.name))
+        .collect();
+    let Some(wanted) = &options.variant else {
+        return Ok(programs
+            .into_iter()
+            .map(|program| (program, program.variants.iter().collect()))
+            .collect());
+    };
+    let with_variant: Vec<_> =
+        programs.iter().filter_map(|program| Some((*program, vec![program.variant(wanted)?]))).collect();
+    if with_variant.is_empty() {
+        let known =
+            known(programs.iter().flat_map(|p| &p.variants).map(|variant| variant.name.as_str()).collect());
+        return Err(ProveError::NotInCatalog { what: "variant", name: wanted.clone(), known });
+    }
+    Ok(with_variant)
+}
+
+/// Reads a variant's object for a machine.
+fn prepare<'a>(catalog: &Catalog, variant: &'a Variant, arch: &str, big_endian: bool) -> Prepared<'a> {
+    let object = || {
+        let target = variant.target_for_host(arch, big_endian).ok_or_else(|| {
+            let order = if big_endian { "big" } else { "little" };
+            let have: Vec<String> = variant.objects.keys().map(ToString::to_string).collect();
+            let message = format!("built for {}; this machine is {arch}, {order}-endian", have.join(", "));
+            reason("PTL0102", &variant.name, message)
+        })?;
+        let unreadable = |error: &dyn std::fmt::Display| reason("PTL0101", &variant.name, error.to_string());
+        let bytes = catalog.object(variant, &target).map_err(|error| unreadable(&error))?;
+        let object = BpfObject::parse(bytes).map_err(|error| unreadable(&error))?;
+        if object.big_endian != big_endian {
+            return Err(reason(
+                "PTL0102",
+                &variant.name,
+                format!("the object for {target} has the other byte order"),
+            ));
+        }
+        let requirements = require::derive(&object);
+        Ok((object, requirements))
+    };
+    Prepared { variant, object: object() }
+}
+
+/// Kernel functions by whose name the chosen variants attach: what the probe is to look for among the symbols.
+pub fn traced_functions(
+    catalog: &Catalog,
+    options: &Options,
+    arch: &str,
+    big_endian: bool,
+) -> Result<Vec<String>, ProveError> {
+    let mut functions = Vec::new();
+    for (_, variants) in chosen(catalog, options)? {
+        for variant in variants {
+            if let Ok((_, requirements)) = prepare(catalog, variant, arch, big_endian).object {
+                functions.extend(assess::traced_functions(&requirements));
+            }
+        }
+    }
+    functions.sort();
+    functions.dedup();
+    Ok(functions)
+}
+
+/// Judges every chosen program. Without a `loader`, everything rests on facts.
+pub fn preflight(
+    catalog: &Catalog,
+    target: Target,
+    options: &Options,
+    mut loader: Option<&mut Loader>,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<Vec<ProgramVerdict>, ProveError> {
+    let mut verdicts = Vec::new();
+    for (program, variants) in chosen(catalog, options)? {
+        let mut found_one = false;
+        let mut judged = Vec::new();
+        for variant in variants {
+            let prepared = prepare(catalog, variant, target.arch, target.big_endian);
+            let mut candidate = Candidate {
+                variant: variant.name.clone(),
+                rank: variant.rank,
+                loses: variant.loses.clone(),
+                checks: Vec::new(),
+                faults: Vec::new(),
+            };
+            let (object, requirements) = match prepared.object {
+                Ok(read) => read,
+                Err(fault) => {
+                    candidate.faults.push(fault);
+                    judged.push(candidate.judge(Load::NotTried));
+                    continue;
+                }
+            };
+            candidate.checks = assess::assess(&requirements, Node { facts: target.facts, btf: target.btf });
+            let relocated = relocate(&object, &requirements, target.btf, &mut candidate.faults);
+            let load = match (&mut loader, relocated) {
+                // A degraded variant is not loaded once one runs without loss: nothing would come of it.
+                (Some(loader), Some(relocated)) if !candidate.is_ruled_out() && !found_one => {
+                    on_event(Event::Loading { program: &program.name, variant: &prepared.variant.name });
+                    load(&object, &relocated, target, options, loader)?
+                }
+                _ => Load::NotTried,
+            };
+            let verdict = candidate.judge(load);
+            found_one |= verdict.verdict == Verdict::Runs;
+            judged.push(verdict);
+        }
+        verdicts.push(select(&program.name, judged));
+    }
+    Ok(verdicts)
+}
+
+/// An entry ready to be loaded: what it is, its instructions, and the id of what it attaches to.
+struct Ready<'a> {
+    entry: &'a Entry,
+    relocated: RelocatedEntry,
+    attach_btf_id: u32,
+}
+
+/// Applies the CO-RE relocations of all entries. `None` if that cannot be done on this node, for the faults that are
+/// added or because its types are not known.
+fn relocate<'a>(
+    object: &'a BpfObject,
+    requirements: &Requirements,
+    btf: Option<&TargetBtf>,
+    faults: &mut Vec<Reason>,
+) -> Option<Vec<Ready<'a>>> {
+    let mut ready = Vec::new();
+    // Without relocations and without targets in BTF, no types are needed.
+    let nothing_to_do = requirements.entries.iter().all(|entry| entry.core_relos == 0 && !entry.attach_btf);
+    let Some(btf) = btf else {
+        if !nothing_to_do {
+            return None;
+        }
+        let unchanged = |entry: &'a Entry| Ready {
+            entry,
+            relocated: RelocatedEntry { insns: entry.insns.clone(), outcomes: Vec::new() },
+            attach_btf_id: 0,
+        };
+        return Some(object.entries.iter().filter(|entry| entry.autoload).map(unchanged).collect());
+    };
+    let mut relocator = Relocator::new(object, btf);
+    for (entry, needs) in object.entries.iter().zip(&requirements.entries) {
+        match relocator.relocate(entry) {
+            Ok(relocated) => {
+                // Behind a test that the object makes when it is loaded, a miss may be meant; the verifier knows.
+                if !needs.guarded && entry.autoload {
+                    for miss in relocated.poisoned() {
+                        let message =
+                            format!("{}: instruction {} of {}", miss.access, miss.insn_off, entry.name);
+                        faults.push(reason("PTL0301", &entry.name, message));
+                    }
+                }
+                let attach_btf_id = attach_target(entry, btf).map_or(0, |id| id.0);
+                if entry.autoload {
+                    ready.push(Ready { entry, relocated, attach_btf_id });
+                }
+            }
+            Err(error) => faults.push(reason("PTL0302", &entry.name, error.to_string())),
+        }
+    }
+    Some(ready)
+}
+
+/// The type in the kernel's BTF that an entry attaches to, as libbpf's `libbpf_find_attach_btf_id()` names it.
+fn attach_target(entry: &Entry, btf: &TargetBtf) -> Option<TypeId> {
+    let kind = entry.kind.as_ref().filter(|kind| kind.attach_btf)?;
+    let target = kind.target.as_deref()?;
+    let (name, btf_kind) = match kind.prefix.split('.').next().unwrap_or(kind.prefix) {
+        "tp_btf" => (format!("btf_trace_{target}"), BtfKind::Typedef),
+        "lsm" | "lsm_cgroup" => (format!("bpf_lsm_{target}"), BtfKind::Func),
+        "iter" => (format!("bpf_iter_{target}"), BtfKind::Func),
+        _ => (target.to_owned(), BtfKind::Func),
+    };
+    btf.vmlinux.find_by_name_kind(&name, btf_kind)
+}
+
+/// Loads all entries of an object and says what that means.
+fn load(
+    object: &BpfObject,
+    ready: &[Ready],
+    target: Target,
+    options: &Options,
+    loader: &mut Loader,
+) -> Result<Load, ProveError> {
+    let mut entries = Vec::new();
+    for Ready { entry, relocated, attach_btf_id } in ready {
+        let Some(kind) = &entry.kind else { continue };
+        // Kernels that do not know the attach type of such a program take it without.
+        let known = |attach| {
+            let fact = format!("bpf.attach_type.{attach}");
+            target.facts.support(&fact) != probe_matrix::Support::No
+        };
+        entries.push(EntryLoad {
+            entry,
+            insns: &relocated.insns,
+            prog_type: kind.prog_type,
+            attach_type: kind.attach_type.filter(|attach| !kind.attach_type_optional || known(*attach)),
+            flags: if kind.sleepable { F_SLEEPABLE } else { 0 }
+                | if kind.xdp_frags { F_XDP_HAS_FRAGS } else { 0 },
+            attach_btf_id: *attach_btf_id,
+            attach_btf_obj_id: 0,
+        });
+    }
+    if entries.is_empty() {
+        let nothing = reason("PTL0101", "object", "it has no program that is loaded unasked");
+        return Ok(Load::Refused(vec![nothing], None));
+    }
+    let report = loader(&job(object, &entries, options.load)?)?;
+    let accepted = report.accepted.iter().map(|accepted| (accepted.entry.as_str(), accepted.log.as_str()));
+    let failed = report.failures.iter().map(|f| (f.subject.as_deref().unwrap_or("object"), f.log.as_str()));
+    let logs: Vec<String> = accepted
+        .chain(failed)
+        .filter(|(_, log)| !log.is_empty())
+        .map(|(subject, log)| format!("{subject}:\n{log}"))
+        .collect();
+    let log = (!logs.is_empty()).then(|| logs.join("\n"));
+    if report.is_accepted() {
+        let missing = entries.iter().find(|load| !report.accepted.iter().any(|a| a.entry == load.entry.name));
+        if let Some(load) = missing {
+            let silent = reason("PTL0603", &load.entry.name, "the worker said nothing about this entry");
+            return Ok(Load::NoAnswer(vec![silent], log));
+        }
+        return Ok(Load::Accepted(log));
+    }
+    let reasons: Vec<Reason> = report
+        .failures
+        .iter()
+        .map(|failure| {
+            let code = match (failure.cause, failure.stage) {
+                (Cause::Object, _) => "PTL0101",
+                (Cause::Verifier, _) => "PTL0401",
+                (Cause::Unsupported, Stage::Maps) => "PTL0402",
+                (Cause::Unsupported, Stage::Btf) => "PTL0403",
+                (Cause::Unsupported, _) => "PTL0405",
+                (Cause::Jit, _) => "PTL0404",
+                (Cause::Policy, _) => "PTL0501",
+                (Cause::Privilege, _) => "PTL0601",
+                (Cause::Unknown, _) => "PTL0603",
+            };
+            let subject = failure.subject.clone().unwrap_or_else(|| "object".to_owned());
+            Reason { errno: failure.errno.clone(), ..reason(code, subject, failure.message.clone()) }
+        })
+        .collect();
+    let decided = report.failures.iter().any(|f| !matches!(f.cause, Cause::Privilege | Cause::Unknown));
+    Ok(if decided { Load::Refused(reasons, log) } else { Load::NoAnswer(reasons, log) })
+}

@@ -1,0 +1,59 @@
+//! `cargo xtask`: building the eBPF objects, every test, the benchmarks. Standard library only, so that it builds
+//! before anything is installed.
+
+mod bench;
+mod command;
+mod deps;
+mod ebpf;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask <command>
+
+commands:
+  test            install what is missing, build, lint, run every test and the fuzz targets for a short while
+  ebpf            build ebpf/objects from ebpf/programs
+  ebpf --check    build them elsewhere and fail on any byte of difference
+  bench           time `portolan probe` and `bpftool feature probe` in pairs
+";
+
+/// What a step came to when it did not fail.
+pub(crate) enum Done {
+    /// It ran.
+    Passed,
+    /// It could not run here, and this is why; never counted as passed.
+    Skipped(String),
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match args[..] {
+        ["test"] => test::run(),
+        ["ebpf"] => ebpf::run(false).map(tell),
+        ["ebpf", "--check"] => ebpf::run(true).map(tell),
+        ["bench"] => bench::run(),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("xtask: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(done: Done) {
+    if let Done::Skipped(why) = done {
+        eprintln!("xtask: skipped: {why}");
+    }
+}
