@@ -93,7 +93,7 @@ fn profiles() {
     let bytes = fs::read(golden_dir().join("profile/node.json")).unwrap();
     let profile = NodeProfile::read(&bytes).unwrap();
     assert_eq!(json::document(&profile).unwrap(), bytes);
-    let plain = view::profile(&profile, &Screen { columns: 100, color: false });
+    let plain = view::profile(&profile, view::Extent::Full, &Screen { columns: 100, color: false });
     let bad = plain.chars().find(|&c| (c.is_control() && c != '\n') || text::is_deceptive(c));
     assert_eq!(bad, None, "{plain}");
     check("profile/node.txt", &plain);

@@ -1,6 +1,9 @@
 //! The exit code of every verdict, in every format: node profiles that answer all questions of the catalog alike.
 
 use serde_json::{Map, Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -124,4 +127,26 @@ fn blocked_outweighs_undecided() {
     nodes.assert_code(|name| networking(name).then_some("no"), &["--program", "flow-meter"], 10);
     nodes.assert_code(|name| networking(name).then_some("no"), &["--program", "tcp-rtt"], 12);
     nodes.assert_code(|name| networking(name).then_some("no"), &[], 10);
+}
+
+/// Copies the binary to where anybody may run it and runs it as nobody, without capabilities.
+#[test]
+fn root_without_privilege_nothing_is_decided_and_the_remedy_is_said() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "changes its user: run the tests as root (sudo cargo test)"
+    );
+    let dir = TempDir::new().unwrap();
+    std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let binary = dir.path().join("portolan");
+    std::fs::copy(env!("CARGO_BIN_EXE_portolan"), &binary).unwrap();
+    for format in ["table", "json"] {
+        let output =
+            Command::new(&binary).args(["preflight", "-o", format]).uid(65534).gid(65534).output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(12), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+        for word in ["PTL0601", "CAP_BPF"] {
+            assert!(shown.contains(word), "{word}: {shown}");
+        }
+    }
 }

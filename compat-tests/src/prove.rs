@@ -8,18 +8,14 @@ use crate::loader::{Cause, EntryLoad, LoadOptions, LoadReport, Stage, job};
 use btf_catalog::core::{RelocatedEntry, Relocator, TargetBtf};
 use btf_catalog::object::Entry;
 use btf_catalog::require::{self, Requirements};
-use btf_catalog::{BpfObject, BtfKind, TypeId};
+use btf_catalog::{BpfObject, BtfKind, ProgType, TypeId};
 use ebpf::{Catalog, Program, Variant};
 use probe_matrix::assess::{self, Node};
-use probe_matrix::facts::Facts;
+use probe_matrix::facts::{Evidence, Facts, Support};
 use probe_matrix::reasons::reason;
 use probe_matrix::select::{Candidate, Load, select};
-use probe_matrix::verdict::{ProgramVerdict, Reason, Verdict};
+use probe_matrix::verdict::{self, Check, Outcome, ProgramVerdict, Reason, Verdict};
 use probe_matrix::worker::{Job, WorkerError};
-
-/// `BPF_F_SLEEPABLE` and `BPF_F_XDP_HAS_FRAGS` of include/uapi/linux/bpf.h.
-const F_SLEEPABLE: u32 = 1 << 4;
-const F_XDP_HAS_FRAGS: u32 = 1 << 5;
 
 /// What is to be judged.
 #[derive(Clone, Debug, Default)]
@@ -195,12 +191,12 @@ pub fn preflight(
                 }
             };
             candidate.checks = assess::assess(&requirements, Node { facts: target.facts, btf: target.btf });
-            let relocated = relocate(&object, &requirements, target.btf, &mut candidate.faults);
+            let relocated = relocate(&object, &requirements, target.btf, &mut candidate);
             let load = match (&mut loader, relocated) {
                 // A degraded variant is not loaded once one runs without loss: nothing would come of it.
                 (Some(loader), Some(relocated)) if !candidate.is_ruled_out() && !found_one => {
                     on_event(Event::Loading { program: &program.name, variant: &prepared.variant.name });
-                    load(&object, &relocated, target, options, loader)?
+                    load(&object, &relocated, options, loader)?
                 }
                 _ => Load::NotTried,
             };
@@ -220,49 +216,94 @@ struct Ready<'a> {
     attach_btf_id: u32,
 }
 
-/// Applies the CO-RE relocations of all entries. `None` if that cannot be done on this node, for the faults that are
-/// added or because its types are not known.
+/// Applies the CO-RE relocations of all entries that are loaded, and notes what they found missing.
+///
+/// `None` if the object cannot be put to the kernel as its own loader would do it; the check or fault that is added says
+/// why. A load that is tried all the same would be refused for our reasons and not for the node's.
 fn relocate<'a>(
     object: &'a BpfObject,
     requirements: &Requirements,
     btf: Option<&TargetBtf>,
-    faults: &mut Vec<Reason>,
+    candidate: &mut Candidate,
 ) -> Option<Vec<Ready<'a>>> {
+    let open = candidate.checks.len();
     let mut ready = Vec::new();
-    // Without relocations and without targets in BTF, no types are needed.
-    let nothing_to_do = requirements.entries.iter().all(|entry| entry.core_relos == 0 && !entry.attach_btf);
-    let Some(btf) = btf else {
-        if !nothing_to_do {
-            return None;
+    let mut relocator = btf.map(|btf| Relocator::new(object, btf));
+    for (entry, needs) in object.entries.iter().zip(&requirements.entries).filter(|(entry, _)| entry.autoload)
+    {
+        if let Some(why) = beyond_this_loader(object, entry, btf) {
+            candidate.checks.push(undecided("PTL0104", format!("loading {}", entry.name), why));
+            continue;
         }
-        let unchanged = |entry: &'a Entry| Ready {
-            entry,
-            relocated: RelocatedEntry { insns: entry.insns.clone(), outcomes: Vec::new() },
-            attach_btf_id: 0,
-        };
-        return Some(object.entries.iter().filter(|entry| entry.autoload).map(unchanged).collect());
-    };
-    let mut relocator = Relocator::new(object, btf);
-    for (entry, needs) in object.entries.iter().zip(&requirements.entries) {
-        match relocator.relocate(entry) {
-            Ok(relocated) => {
-                // Behind a test that the object makes when it is loaded, a miss may be meant; the verifier knows.
-                if !needs.guarded && entry.autoload {
-                    for miss in relocated.poisoned() {
-                        let message =
-                            format!("{}: instruction {} of {}", miss.access, miss.insn_off, entry.name);
-                        faults.push(reason("PTL0301", &entry.name, message));
-                    }
-                }
-                let attach_btf_id = attach_target(entry, btf).map_or(0, |id| id.0);
-                if entry.autoload {
-                    ready.push(Ready { entry, relocated, attach_btf_id });
-                }
+        let relocated = match &mut relocator {
+            Some(relocator) => relocator.relocate(entry),
+            None if needs.core_relos == 0 => {
+                Ok(RelocatedEntry { insns: entry.insns.clone(), outcomes: Vec::new() })
             }
-            Err(error) => faults.push(reason("PTL0302", &entry.name, error.to_string())),
+            None => {
+                let why = "the types of the node's kernel are not at hand".to_owned();
+                candidate.checks.push(undecided("PTL0602", format!("relocating {}", entry.name), why));
+                continue;
+            }
+        };
+        let relocated = match relocated {
+            Ok(relocated) => relocated,
+            Err(error) => {
+                candidate.faults.push(reason("PTL0302", &entry.name, error.to_string()));
+                continue;
+            }
+        };
+        for miss in relocated.poisoned() {
+            let what = format!("{} (instruction {} of {})", miss.access, miss.insn_off, entry.name);
+            if needs.guarded {
+                // Behind a test that the object makes when it is loaded, a miss may be meant; the verifier knows.
+                let why = "missing, and perhaps never reached".to_owned();
+                candidate.checks.push(undecided("PTL0301", what, why));
+            } else {
+                candidate.faults.push(reason("PTL0301", &entry.name, format!("the kernel has no {what}")));
+            }
         }
+        let attach_btf_id = btf.and_then(|btf| attach_target(entry, btf)).map_or(0, |id| id.0);
+        ready.push(Ready { entry, relocated, attach_btf_id });
     }
-    Some(ready)
+    let loadable = candidate.checks[open..].iter().all(|check| check.code == "PTL0301");
+    (loadable && candidate.faults.is_empty()).then_some(ready)
+}
+
+/// A check of the load stage that only loading can settle, or a loader that can do more.
+fn undecided(code: &str, requirement: String, detail: String) -> Check {
+    Check {
+        stage: verdict::Stage::Load,
+        requirement,
+        fact: "btf.vmlinux".to_owned(),
+        support: if code == "PTL0301" { Support::No } else { Support::Unknown },
+        evidence: Evidence::Derived,
+        outcome: Outcome::Undecided,
+        code: code.to_owned(),
+        detail: Some(detail),
+    }
+}
+
+/// Why an entry cannot be loaded by this build, where its own loader could.
+fn beyond_this_loader(object: &BpfObject, entry: &Entry, btf: Option<&TargetBtf>) -> Option<String> {
+    if let Some(reference) = entry.extern_refs.first() {
+        return Some(format!("extern {} is not resolved by this build", object.externs[reference.ext].name));
+    }
+    let kind = entry.kind.as_ref()?;
+    if matches!(kind.prog_type, ProgType::STRUCT_OPS | ProgType::EXT) {
+        return Some(format!("{} programs are not loaded by this build", kind.prog_type));
+    }
+    if !kind.attach_btf {
+        return None;
+    }
+    let Some(target) = &kind.target else {
+        return Some("what it attaches to is chosen when it is loaded".to_owned());
+    };
+    let btf = btf?;
+    let elsewhere = attach_target(entry, btf).is_none() && !btf.modules.is_empty();
+    elsewhere.then(|| {
+        format!("{target} is not in the kernel itself; targets in modules are not loaded by this build")
+    })
 }
 
 /// The type in the kernel's BTF that an entry attaches to, as libbpf's `libbpf_find_attach_btf_id()` names it.
@@ -282,28 +323,13 @@ fn attach_target(entry: &Entry, btf: &TargetBtf) -> Option<TypeId> {
 fn load(
     object: &BpfObject,
     ready: &[Ready],
-    target: Target,
     options: &Options,
     loader: &mut Loader,
 ) -> Result<Load, ProveError> {
     let mut entries = Vec::new();
     for Ready { entry, relocated, attach_btf_id } in ready {
-        let Some(kind) = &entry.kind else { continue };
-        // Kernels that do not know the attach type of such a program take it without.
-        let known = |attach| {
-            let fact = format!("bpf.attach_type.{attach}");
-            target.facts.support(&fact) != probe_matrix::Support::No
-        };
-        entries.push(EntryLoad {
-            entry,
-            insns: &relocated.insns,
-            prog_type: kind.prog_type,
-            attach_type: kind.attach_type.filter(|attach| !kind.attach_type_optional || known(*attach)),
-            flags: if kind.sleepable { F_SLEEPABLE } else { 0 }
-                | if kind.xdp_frags { F_XDP_HAS_FRAGS } else { 0 },
-            attach_btf_id: *attach_btf_id,
-            attach_btf_obj_id: 0,
-        });
+        let Some(load) = EntryLoad::new(entry, &relocated.insns) else { continue };
+        entries.push(EntryLoad { attach_btf_id: *attach_btf_id, ..load });
     }
     if entries.is_empty() {
         let nothing = reason("PTL0101", "object", "it has no program that is loaded unasked");

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   portolan probe
-      the facts of this node, condensed
+      the facts of this node; the helpers of each program type as numbers
   portolan probe -o json > node7.json
       all of them, for `portolan preflight --profile node7.json`
   portolan probe --only bpf.helper.xdp,security
-      two groups only
+      two groups only, with every name
   portolan probe --function tcp_v4_rcv --only symbol
       can this kernel function be traced?
 
@@ -63,7 +63,6 @@ pub enum DepthArg {
     /// Has the kernel judge small programs and maps, which are closed again. Nothing is attached.
     #[default]
     Load,
-    /// Also attaches, to objects that portolan makes for this and removes. Patches kernel text for a moment:
-    /// for test machines.
+    /// Also attaches, to objects that portolan makes for this and removes. Not in this version.
     Attach,
 }

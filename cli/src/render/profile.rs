@@ -12,9 +12,20 @@ use std::fmt::Write as _;
 
 /// A family with fewer members is shown fact by fact.
 const FAMILY_LEAST: usize = 4;
+/// A family with more is only counted in an overview: the helpers of each program type.
+const LISTED_MOST: usize = 100;
+
+/// How much is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// Large families as numbers.
+    Overview,
+    /// Every name.
+    Full,
+}
 
 /// The profile: which node it is of, how many facts there are, and the facts.
-pub fn profile(profile: &NodeProfile, screen: &Screen) -> String {
+pub fn profile(profile: &NodeProfile, extent: Extent, screen: &Screen) -> String {
     let mut text = String::new();
     // With --only, what a node is recognised by may not have been asked for.
     if profile.host.release.is_some() {
@@ -22,12 +33,12 @@ pub fn profile(profile: &NodeProfile, screen: &Screen) -> String {
         text.push_str(&labelled("Node", 0, &node, 9, screen.columns));
     }
     let _ = writeln!(text, "Depth    {}", profile.depth);
-    text.push_str(&facts(&profile.facts, screen));
+    text.push_str(&facts(&profile.facts, extent, screen));
     text
 }
 
 /// Facts by the first part of their names, each group with its rows first and its families after them.
-fn facts(facts: &Facts, screen: &Screen) -> String {
+fn facts(facts: &Facts, extent: Extent, screen: &Screen) -> String {
     let mut groups: BTreeMap<&str, Group> = BTreeMap::new();
     for (name, fact) in facts.iter() {
         let group = groups.entry(name.split('.').next().unwrap_or(name)).or_default();
@@ -36,17 +47,38 @@ fn facts(facts: &Facts, screen: &Screen) -> String {
             None => group.rows.push((name, fact)),
         }
     }
-    groups.iter_mut().fold(tally(facts), |mut text, (name, group)| {
+    let mut text = format!("Facts    {}: {}\n", facts.len(), tally(facts.iter().map(|(_, fact)| fact)));
+    let mut counted = None;
+    for (name, group) in &mut groups {
         group.dissolve_small_families();
         let _ = write!(text, "\n{}\n", screen.paint(Tone::Strong, &line(name)));
         if !group.rows.is_empty() {
             text.push_str(&rows(&group.rows, screen));
         }
+        let mut after_count = false;
         for (family, members) in &group.families {
-            text.push_str(&family_lists(family, members, screen));
+            let count = extent == Extent::Overview && members.len() > LISTED_MOST;
+            if count {
+                counted = Some(*family);
+                let tally = tally(members.iter().map(|(_, fact)| *fact));
+                // Counts stand line by line, lists are set apart.
+                let space = if after_count { "" } else { "\n" };
+                let name = screen.paint(Tone::Strong, &line(family));
+                let _ = writeln!(text, "{space}  {name} ({}): {tally}", members.len());
+            } else {
+                text.push_str(&family_lists(family, members, screen));
+            }
+            after_count = count;
         }
-        text
-    })
+    }
+    if let Some(family) = counted {
+        let _ = write!(
+            text,
+            "\nWhat is only counted is listed by name with --only, as in `--only {}`.\n",
+            line(family)
+        );
+    }
+    text
 }
 
 /// What a reader recognises a node by, in one line.
@@ -91,16 +123,17 @@ fn family(name: &str) -> Option<&str> {
     last.starts_with('<').then(|| &name[..end])
 }
 
-fn tally(facts: &Facts) -> String {
+/// How many facts have which answer: `12 yes, 3 no`.
+fn tally<'a>(facts: impl Iterator<Item = &'a Fact>) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, fact) in facts.iter() {
+    for fact in facts {
         *counts.entry(fact.support.word()).or_default() += 1;
     }
     let counts: Vec<String> = ["yes", "no", "denied", "unknown"]
         .iter()
         .filter_map(|word| Some(format!("{} {word}", counts.get(word)?)))
         .collect();
-    format!("Facts    {}: {}\n", facts.len(), counts.join(", "))
+    counts.join(", ")
 }
 
 fn tone(support: Support) -> Tone {
@@ -129,8 +162,17 @@ fn rows(facts: &[(&str, &Fact)], screen: &Screen) -> String {
 /// A fact's value, or why there is none.
 fn detail(fact: &Fact) -> String {
     let errno = fact.errno.as_deref().map(line);
-    let parts = [fact.value.as_ref().map(value), errno, fact.reason.as_deref().map(line)];
+    let parts = [fact.value.as_ref().map(value), whom(fact.support), errno, fact.reason.as_deref().map(line)];
     parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// To whom a denial is addressed.
+fn whom(support: Support) -> Option<String> {
+    match support {
+        Support::DeniedWorkload => Some("to every workload".to_owned()),
+        Support::DeniedObserver => Some("to portolan".to_owned()),
+        Support::Yes | Support::No | Support::Unknown => None,
+    }
 }
 
 /// A value in words: `byte_sz=5515646, kinds=int ptr array`.
@@ -158,7 +200,10 @@ fn value(value: &Value) -> String {
 fn family_lists(family: &str, members: &[(&str, &Fact)], screen: &Screen) -> String {
     let mut answers: Vec<(Answer, Vec<String>)> = Vec::new();
     for (name, fact) in members {
-        let answer = Answer { support: fact.support, evidence: fact.evidence, errno: fact.errno.as_deref() };
+        // The errno that a yes or a no was read from tells a reader of lists nothing.
+        let decided = matches!(fact.support, Support::Yes | Support::No);
+        let errno = fact.errno.as_deref().filter(|_| !decided);
+        let answer = Answer { support: fact.support, evidence: fact.evidence, errno };
         let member = line(name.strip_prefix(family).unwrap_or(name).trim_start_matches('.'));
         let shown = match &fact.value {
             Some(Value::String(text)) => format!("{member}={}", line(text)),
@@ -194,7 +239,8 @@ struct Answer<'a> {
 
 impl Answer<'_> {
     fn words(&self) -> String {
+        let whom = whom(self.support).map(|whom| format!(" {whom}")).unwrap_or_default();
         let errno = self.errno.map(|errno| format!(", {}", line(errno))).unwrap_or_default();
-        format!("{} ({}{errno})", self.support.word(), self.evidence)
+        format!("{}{whom} ({}{errno})", self.support.word(), self.evidence)
     }
 }

@@ -160,11 +160,15 @@ pub fn paragraph(text: &str, indent: usize, columns: usize) -> String {
 }
 
 /// `content` as a paragraph of its own column, which begins at `indent` columns; the label stands left of its first line,
-/// `label_indent` columns in.
+/// `label_indent` columns in, or on a line of its own if it is too long.
 pub fn labelled(label: &str, label_indent: usize, content: &str, indent: usize, columns: usize) -> String {
     let body = paragraph(content, indent, columns);
-    let label_columns = indent - label_indent;
-    format!("{:label_indent$}{label:<label_columns$}{}", "", body.trim_start())
+    let space = indent - label_indent;
+    if label.width() < space {
+        format!("{:label_indent$}{label:<space$}{}", "", body.trim_start())
+    } else {
+        format!("{:label_indent$}{label}\n{body}", "")
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::args::probe::{DepthArg, ProbeArgs};
 use crate::args::suggest::did_you_mean;
 use crate::exit::{Exit, Failure, bad_input};
 use crate::interrupt::Interrupt;
+use crate::render::profile::Extent;
 use crate::render::progress::Progress;
 use crate::render::screen::Screen;
 use crate::render::{self, json, profile as view};
@@ -38,7 +39,10 @@ pub fn command(args: &ProbeArgs, screen: &Screen) -> Result<Exit, Failure> {
     }
     let result = match args.output.output {
         Format::Json => json::document(&profile)?,
-        Format::Table => view::profile(&profile, screen).into_bytes(),
+        Format::Table => {
+            let extent = if args.only.is_empty() { Extent::Overview } else { Extent::Full };
+            view::profile(&profile, extent, screen).into_bytes()
+        }
     };
     interrupt.disarm();
     render::to_stdout(&result)?;

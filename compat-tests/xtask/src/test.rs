@@ -126,8 +126,10 @@ fn advisories() -> Result<Done, String> {
     if ok {
         return Ok(Done::Passed);
     }
-    match report.lines().find(|line| line.contains("failed to fetch advisory database")) {
-        Some(line) => Ok(Done::Skipped(line.trim().to_owned())),
+    // What follows is how git failed.
+    match report.lines().find_map(|line| line.find("failed to fetch advisory database").map(|at| &line[at..]))
+    {
+        Some(words) => Ok(Done::Skipped(words.to_owned())),
         None => Err(report),
     }
 }
