@@ -115,18 +115,6 @@ impl Checks<'_> {
         if entry.core_relos > 0 || entry.attach_btf {
             self.ask(Stage::Load, "PTL0210", "the kernel's types (BTF)".to_owned(), "btf.vmlinux", false);
         }
-        for name in entry.kfuncs.iter().chain(&entry.ksyms).chain(&entry.kconfigs) {
-            let fact = Fact::new(Support::Unknown, Evidence::Derived, "the object")
-                .reason("externs are not resolved by this build");
-            self.push(against(
-                Stage::Load,
-                "PTL0104",
-                format!("extern {name}"),
-                "object",
-                Some(&fact),
-                false,
-            ));
-        }
     }
 
     fn instructions(&mut self, entry: &EntryRequirements) {
@@ -211,6 +199,9 @@ impl Checks<'_> {
     }
 
     /// Whether the kernel's types have the attach target.
+    ///
+    /// That they lack it means that it is not there only where the target is looked up in BTF at load: a tracepoint of a
+    /// module without BTF can be attached to by name.
     fn in_btf(&mut self, stage: Stage, requirement: String, name: &str, kind: BtfKind) {
         let fact = |support| Fact::new(support, Evidence::Derived, "/sys/kernel/btf");
         let fact = match self.node.btf {
@@ -218,21 +209,30 @@ impl Checks<'_> {
             Some(btf) => {
                 let modules = btf.modules.iter().map(|(_, module)| module);
                 let mut all = std::iter::once(&btf.vmlinux).chain(modules);
-                let stopped = btf.vmlinux.stopped_at().is_some();
-                match all.find_map(|btf| btf.find_by_name_kind(name, kind)) {
-                    Some(_) => fact(Support::Yes),
-                    None if stopped => {
-                        fact(Support::Unknown).reason("part of the kernel's BTF could not be read")
-                    }
-                    None => fact(Support::No).reason(format!(
-                        "no {} {name} in the BTF of the kernel and of its {} loaded modules",
-                        kind.name(),
-                        btf.modules.len()
-                    )),
+                let missing =
+                    format!("no {} {name} in the BTF of the kernel and of its modules", kind.name());
+                if all.any(|btf| btf.find_by_name_kind(name, kind).is_some()) {
+                    fact(Support::Yes)
+                } else if let Some(unread) = self.unread_btf(btf) {
+                    fact(Support::Unknown).reason(format!("{missing}, but {unread} could not be read"))
+                } else if stage == Stage::Attach {
+                    fact(Support::Unknown).reason(format!("{missing}; a module without BTF may have it"))
+                } else {
+                    fact(Support::No).reason(missing)
                 }
             }
         };
         self.push(against(stage, "PTL0204", requirement, "btf.vmlinux", Some(&fact), false));
+    }
+
+    /// What part of the kernel's types was not seen.
+    fn unread_btf(&self, btf: &TargetBtf) -> Option<String> {
+        if btf.vmlinux.stopped_at().is_some() {
+            return Some("a part of vmlinux's".to_owned());
+        }
+        let unusable = self.node.facts.get("btf.modules")?.value.as_ref()?.get("unusable")?.as_array()?;
+        let names: Vec<&str> = unusable.iter().filter_map(serde_json::Value::as_str).collect();
+        (!names.is_empty()).then(|| format!("that of {}", names.join(", ")))
     }
 
     /// Whether a function can be traced by its name: by ftrace (fentry) or by a kprobe.
@@ -326,7 +326,7 @@ fn against(
     let code = match support {
         Support::DeniedWorkload => "PTL0501",
         Support::DeniedObserver => "PTL0601",
-        Support::Unknown if code != "PTL0104" => "PTL0602",
+        Support::Unknown => "PTL0602",
         _ => code,
     };
     let detail = match fact {

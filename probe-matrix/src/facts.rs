@@ -241,9 +241,10 @@ pub fn table() -> &'static [FactRow] {
     &TABLE
 }
 
-/// The row that describes the fact `name`.
+/// The row that describes the fact `name`: of several that match, the one with the most parts.
 pub fn row(name: &str) -> Option<&'static FactRow> {
-    table().iter().find(|row| matches_pattern(name, &row.name))
+    let matching = table().iter().filter(|row| matches_pattern(name, &row.name));
+    matching.max_by_key(|row| row.name.split('.').count())
 }
 
 fn matches_pattern(name: &str, pattern: &str) -> bool {

@@ -148,9 +148,10 @@ pub fn run(
         .spawn()
         .map_err(start("/proc/self/exe"))?;
     let mut conversation = Conversation::default();
-    let stdout = child.stdout.take().expect("was piped");
-    let stderr = child.stderr.take().expect("was piped");
-    let stop = conversation.listen(stdout, stderr, deadline, cancelled, on_answer);
+    let stop = match (child.stdout.take(), child.stderr.take()) {
+        (Some(stdout), Some(stderr)) => conversation.listen(stdout, stderr, deadline, cancelled, on_answer),
+        _ => Stop::Protocol("its output is not piped".to_owned()),
+    };
     if stop != Stop::Closed {
         // The pid cannot have been reused: the child was not waited for.
         let _ = rustix::process::kill_process(Pid::from_child(&child), Signal::KILL);
@@ -218,7 +219,7 @@ impl Conversation {
             if stderr_open {
                 fds.push(PollFd::new(&stderr, PollFlags::IN));
             }
-            let timeout = Timespec::try_from(left.min(TICK)).expect("a tick fits");
+            let timeout = Timespec { tv_sec: 0, tv_nsec: left.min(TICK).as_nanos() as i64 };
             match poll(&mut fds, Some(&timeout)) {
                 Ok(0) | Err(Errno::INTR) => continue,
                 Ok(_) => {}

@@ -117,9 +117,6 @@ impl<'a> Node<'a> {
         self.log.set_level(LogBuf::LEVEL_STATS);
     }
 
-    pub(crate) fn last_log(&self) -> String {
-        self.log.text().into_owned()
-    }
     pub(crate) fn stats(&self) -> CallStats {
         self.kernel.stats()
     }

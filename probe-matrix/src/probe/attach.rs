@@ -16,6 +16,7 @@ use btf_catalog::{AttachType, HelperId, LinkType, MapType, ProgType};
 use std::os::fd::{AsFd, OwnedFd};
 
 const LINK_CREATE: &str = "BPF_LINK_CREATE";
+const TOKEN_CREATE: &str = "BPF_TOKEN_CREATE";
 const RAW_TRACEPOINT_OPEN: &str = "BPF_RAW_TRACEPOINT_OPEN";
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 const EVENT_SOURCES: &str = "/sys/bus/event_source/devices";
@@ -192,6 +193,7 @@ pub(crate) fn facts(node: &mut Node<'_>, seats: &Seats, undecided: &[AttachType]
         tell(out, format!("bpf.attach.{name}"), fact);
     }
     tell(out, "bpf.attach.raw_tracepoint", raw_tracepoint(node, seats, &mut by_link));
+    tell(out, "bpf.attach.tc", classifier(node));
     tracing_facts(node, seats, &mut by_link, out);
     event_source_facts(node, out);
     for attach in undecided {
@@ -200,7 +202,7 @@ pub(crate) fn facts(node: &mut Node<'_>, seats: &Seats, undecided: &[AttachType]
         let fact = attach_type(node, *attach, of_type, &by_attach);
         tell(out, attach.fact(), fact);
     }
-    link_facts(node, by_link, out);
+    link_facts(node, &by_link, out);
 }
 
 /// Attaching functions that a call with a missing target does not show: by the fact's name, link type and function.
@@ -316,9 +318,7 @@ fn tracing_facts(node: &Node<'_>, seats: &Seats, by_link: &mut Vec<(LinkType, Fa
         ("fmod_ret", AttachType::MODIFY_RETURN),
     ] {
         let fact = match tracing(attach) {
-            Support::Yes => {
-                derived(Support::Unknown, "loads; whether it can be attached shows only by attaching it")
-            }
+            Support::Yes => trampoline(node),
             other => derived(other, "such a program does not load"),
         };
         tell(out, format!("bpf.attach.{name}"), fact);
@@ -338,36 +338,89 @@ fn lsm(node: &Node<'_>, loads: Support) -> Fact {
         return Fact::new(Support::No, Evidence::Probed, fact.source.clone())
             .reason("bpf is not among the active security modules: the program would load and never run");
     }
-    let fact = |support| Fact::new(support, Evidence::Derived, BTF);
-    match loads {
-        Support::Yes => match node.files.support("security.lsm.bpf") {
-            Support::Yes => fact(Support::Unknown)
-                .reason("loads, and bpf is an active security module; not attached to see"),
-            _ => {
-                fact(Support::Unknown).reason("loads; whether bpf is an active security module is not known")
-            }
-        },
-        other => fact(other).reason("such a program does not load"),
+    match (loads, node.files.support("security.lsm.bpf")) {
+        (Support::Yes, Support::Yes) => trampoline(node),
+        (Support::Yes, _) => Fact::new(Support::Unknown, Evidence::Derived, BTF)
+            .reason("loads; whether bpf is an active security module is not known"),
+        (other, _) => Fact::new(other, Evidence::Derived, BTF).reason("such a program does not load"),
     }
 }
 
-/// Facts of what is attached through perf events: their sources are in sysfs since v4.17.
-fn event_source_facts(node: &Node<'_>, out: &mut Out<'_>) {
-    let sysfs = std::path::Path::new(EVENT_SOURCES).is_dir();
-    for source in ["kprobe", "uprobe", "tracepoint"] {
-        let path = format!("{EVENT_SOURCES}/{source}/type");
-        let fact = if std::path::Path::new(&path).exists() {
-            Fact::new(Support::Yes, Evidence::Probed, path).reason("the event source is there")
-        } else if sysfs && node.btf.is_some() {
-            Fact::new(Support::No, Evidence::Probed, path).errno("ENOENT").reason(
-                "no such event source: the kernel was built without it, though the program type loads",
-            )
-        } else {
-            Fact::new(Support::Unknown, Evidence::Probed, path)
-                .reason("sysfs is not readable, or the kernel is older than its event sources (v4.17)")
-        };
-        tell(out, format!("bpf.attach.{source}"), fact);
+/// Whether the entry of a kernel function can be made to call a program: through ftrace, by its direct calls
+/// (x86 since v5.5, arm64 since v6.4), without which `bpf_trampoline_link_prog()` answers EBUSY or ENOTSUPP.
+fn trampoline(node: &Node<'_>) -> Fact {
+    const OPTION: &str = "kernel.config.DYNAMIC_FTRACE_WITH_DIRECT_CALLS";
+    let fact = |support| Fact::new(support, Evidence::Derived, OPTION);
+    if node.files.support("security.ftrace_enabled") == Support::No {
+        return fact(Support::No).reason("loads, but ftrace is switched off (kernel.ftrace_enabled is 0)");
     }
+    match node.files.support(OPTION) {
+        Support::Yes => fact(Support::Yes).reason("loads, and ftrace can call programs directly"),
+        Support::No => fact(Support::No).reason("loads, but ftrace was built without direct calls"),
+        _ => fact(Support::Unknown).reason(
+            "loads; the kernel's configuration, which tells whether ftrace calls directly, was not read",
+        ),
+    }
+}
+
+/// Whether a classifier can be put on a clsact qdisc through netlink. Most distributions build both as modules, which
+/// the kernel loads when they are first used; nothing is loaded to find out.
+fn classifier(node: &Node<'_>) -> Fact {
+    const PARTS: [(&str, &str); 2] = [("NET_CLS_BPF", "cls_bpf"), ("NET_SCH_INGRESS", "sch_ingress")];
+    let fact = |support| Fact::new(support, Evidence::Derived, "kernel.config.NET_CLS_BPF");
+    let mut to_load = Vec::new();
+    for (option, module) in PARTS {
+        let configured = node.files.get(&format!("kernel.config.{option}"));
+        let installed = node.files.get(&format!("kernel.module.{module}"));
+        match configured.map_or(Support::Unknown, |fact| fact.support) {
+            Support::No => return fact(Support::No).reason(format!("CONFIG_{option} is off")),
+            Support::Yes if configured.and_then(Fact::text) != Some("m") => {}
+            // As a module, or nobody knows how: the file decides.
+            configured => match installed.map(|fact| (fact.support, fact.text())) {
+                Some((Support::Yes, Some("installed"))) => to_load.push(module),
+                Some((Support::Yes, _)) => {}
+                Some((Support::No, _)) if configured == Support::Yes => {
+                    return fact(Support::No).reason(format!("the module {module} is not installed"));
+                }
+                _ => {
+                    let reason = format!("neither CONFIG_{option} nor the list of modules tells");
+                    return fact(Support::Unknown).reason(reason);
+                }
+            },
+        }
+    }
+    if to_load.is_empty() {
+        return fact(Support::Yes).reason("built in, or loaded");
+    }
+    let modules = to_load.join(" and ");
+    match node.files.support("security.modules_disabled") {
+        Support::Yes => fact(Support::DeniedWorkload)
+            .reason(format!("{modules} not loaded, and no module can be until the next boot")),
+        _ => fact(Support::Yes)
+            .reason(format!("the kernel loads {modules} when first used, if the node lets it")),
+    }
+}
+
+/// Facts of what is attached through perf events.
+fn event_source_facts(node: &Node<'_>, out: &mut Out<'_>) {
+    for source in ["kprobe", "uprobe", "tracepoint"] {
+        tell(out, format!("bpf.attach.{source}"), event_source(node, source));
+    }
+}
+
+/// The fact of an event source: it is in sysfs since v4.17.
+pub(crate) fn event_source(node: &Node<'_>, source: &str) -> Fact {
+    let path = format!("{EVENT_SOURCES}/{source}/type");
+    if std::path::Path::new(&path).exists() {
+        return Fact::new(Support::Yes, Evidence::Probed, path).reason("the event source is there");
+    }
+    if std::path::Path::new(EVENT_SOURCES).is_dir() && node.btf.is_some() {
+        return Fact::new(Support::No, Evidence::Probed, path)
+            .errno("ENOENT")
+            .reason("no such event source: the kernel was built without it, though the program type loads");
+    }
+    Fact::new(Support::Unknown, Evidence::Probed, path)
+        .reason("sysfs is not readable, or the kernel is older than its event sources (v4.17)")
 }
 
 /// The fact of an attach type that a load does not depend on.
@@ -411,7 +464,7 @@ fn redirect_program(node: &mut Node<'_>, map_type: MapType) -> Fact {
 }
 
 /// Facts `bpf.link.*`: the best answer of those that used the link.
-fn link_facts(node: &Node<'_>, answers: Vec<(LinkType, Fact)>, out: &mut Out<'_>) {
+fn link_facts(node: &Node<'_>, answers: &[(LinkType, Fact)], out: &mut Out<'_>) {
     let most = LinkType::all().map(|ty| ty.0).max().unwrap_or(0).max(node.bounds.link_type.unwrap_or(0));
     for link_type in (1..=most).map(LinkType) {
         let of_link = answers.iter().filter(|(of, _)| *of == link_type).map(|(_, fact)| fact);
@@ -449,7 +502,6 @@ pub(crate) fn cookie_and_token_facts(node: &mut Node<'_>, helpers: &crate::facts
         };
         tell(out, format!("bpf.cookie.{prog_type}"), fact);
     }
-    const TOKEN_CREATE: &str = "BPF_TOKEN_CREATE";
     let fact = match node.kernel.token_create(None) {
         // Only a kernel that knows the command looks at the descriptor.
         Err(Errno::BADF) => {
@@ -461,4 +513,31 @@ pub(crate) fn cookie_and_token_facts(node: &mut Node<'_>, helpers: &crate::facts
         Ok(_) => probed(Support::Unknown, TOKEN_CREATE).reason("a token was given without a bpffs"),
     };
     tell(out, "bpf.token", fact);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Facts;
+    use crate::probe::caller::Caller;
+    use crate::sys::Kernel;
+
+    #[test]
+    fn an_lsm_program_that_loads_does_not_run_where_bpf_is_not_active() {
+        let caller = Caller::observe();
+        let answer = |active: Option<Support>, loads| {
+            let mut files = Facts::default();
+            if let Some(support) = active {
+                files.insert(
+                    "security.lsm.bpf",
+                    Fact::new(support, Evidence::Probed, "/sys/kernel/security/lsm"),
+                );
+            }
+            lsm(&Node::new(Kernel::live(), None, &files, &caller, false), loads).support
+        };
+        assert_eq!(answer(Some(Support::No), Support::Yes), Support::No);
+        assert_eq!(answer(Some(Support::Yes), Support::Yes), Support::Unknown, "not attached to see");
+        assert_eq!(answer(None, Support::Yes), Support::Unknown);
+        assert_eq!(answer(Some(Support::Yes), Support::DeniedWorkload), Support::DeniedWorkload);
+    }
 }

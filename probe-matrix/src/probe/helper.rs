@@ -10,12 +10,13 @@ use super::Out;
 use super::ask::{Answer, Node, beyond, first_line, helper_fact, needs, probed, tell};
 use super::asm;
 use super::program::{PROG_LOAD, Seat, Seats};
-use super::recipe::Kit;
+use super::recipe::{Kit, PROLOGUE};
 use crate::facts::{Evidence, Fact, Support};
 use crate::sys::{Errno, errno_name};
 use btf_catalog::insn::Insn;
 use btf_catalog::{AttachType, HelperId, ProgType};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// Most calls in one program: each costs some 0.5 us to check, again whenever a call before it is refused.
 const CALLS_A_PROGRAM: usize = 24;
@@ -26,9 +27,123 @@ const TRACE_VPRINTK: HelperId = HelperId(177);
 /// Helpers that read kernel memory: probe_read, probe_read_str, probe_read_kernel, probe_read_kernel_str.
 const PROBE_READ: [HelperId; 4] = [HelperId(4), HelperId(45), HelperId(113), HelperId(115)];
 
-/// Program types that have the very same `struct bpf_verifier_ops` as another (include/linux/bpf_types.h, since the
-/// younger of the two exists): what one is not offered, neither is the other.
-const TWINS: [(ProgType, ProgType); 1] = [(ProgType::SCHED_ACT, ProgType::SCHED_CLS)];
+/// A program type whose `get_func_proto()` is another's, but for some helpers that it looks at first: what that one is
+/// not offered, neither is this one, ever since it exists (net/core/filter.c, kernel/trace/bpf_trace.c).
+struct Twin {
+    prog_type: ProgType,
+    of: ProgType,
+    but_for: &'static [&'static str],
+}
+
+/// What the tracing types look at before they come to `bpf_tracing_func_proto()`.
+const TRACING_OWN: &[&str] = &[
+    "perf_event_output",
+    "get_stackid",
+    "get_stack",
+    "override_return",
+    "perf_prog_read_value",
+    "read_branch_records",
+    "get_func_ip",
+    "get_attach_cookie",
+    "skb_output",
+    "xdp_output",
+];
+
+/// What `tracing_prog_func_proto()` looks at before it comes to that of raw tracepoints, and iterators after it.
+const BTF_TRACING_OWN: &[&str] = &[
+    "perf_event_output",
+    "get_stackid",
+    "get_stack",
+    "setsockopt",
+    "getsockopt",
+    "sk_storage_get",
+    "sk_storage_delete",
+    "skb_output",
+    "xdp_output",
+    "seq_printf",
+    "seq_write",
+    "skc_to_tcp6_sock",
+    "skc_to_tcp_sock",
+    "skc_to_tcp_timewait_sock",
+    "skc_to_tcp_request_sock",
+    "skc_to_udp6_sock",
+    "skc_to_unix_sock",
+    "skc_to_mptcp_sock",
+    "d_path",
+    "seq_printf_btf",
+    "sock_from_file",
+    "get_socket_cookie",
+    "get_func_ip",
+    "get_attach_cookie",
+    "get_func_arg",
+    "get_func_ret",
+    "get_func_arg_cnt",
+    "xdp_get_buff_len",
+];
+
+const TWINS: [Twin; 8] = [
+    Twin { prog_type: ProgType::SCHED_ACT, of: ProgType::SCHED_CLS, but_for: &[] },
+    Twin { prog_type: ProgType::RAW_TRACEPOINT_WRITABLE, of: ProgType::RAW_TRACEPOINT, but_for: &[] },
+    Twin { prog_type: ProgType::TRACEPOINT, of: ProgType::KPROBE, but_for: TRACING_OWN },
+    Twin { prog_type: ProgType::RAW_TRACEPOINT, of: ProgType::KPROBE, but_for: TRACING_OWN },
+    Twin { prog_type: ProgType::PERF_EVENT, of: ProgType::KPROBE, but_for: TRACING_OWN },
+    Twin { prog_type: ProgType::TRACING, of: ProgType::RAW_TRACEPOINT, but_for: BTF_TRACING_OWN },
+    Twin { prog_type: ProgType::LWT_IN, of: ProgType::LWT_OUT, but_for: &["lwt_push_encap"] },
+    Twin {
+        prog_type: ProgType::LWT_SEG6LOCAL,
+        of: ProgType::LWT_OUT,
+        but_for: &["lwt_seg6_store_bytes", "lwt_seg6_action", "lwt_seg6_adjust_srh"],
+    },
+];
+
+/// The table `data/helper_families.tsv`: the helper that is asked, by each that shares its answer.
+static LEADERS: LazyLock<BTreeMap<HelperId, HelperId>> = LazyLock::new(|| {
+    let helper = |name| HelperId::from_name(name).expect("data/helper_families.tsv names helpers");
+    include_str!("../../data/helper_families.tsv")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(|line| {
+            let mut names = line.split('\t').map(helper);
+            let leader = names.next();
+            names.filter_map(move |member| Some((member, leader?)))
+        })
+        .collect()
+});
+
+/// Program types in the order in which they are asked: alike ones in a row, since what was missing in one is likely to
+/// be in the next. Others follow.
+const ORDER: [ProgType; 30] = [
+    ProgType::KPROBE,
+    ProgType::TRACEPOINT,
+    ProgType::RAW_TRACEPOINT,
+    ProgType::RAW_TRACEPOINT_WRITABLE,
+    ProgType::PERF_EVENT,
+    ProgType::TRACING,
+    ProgType::LSM,
+    ProgType::SYSCALL,
+    ProgType::STRUCT_OPS,
+    ProgType::NETFILTER,
+    ProgType::FLOW_DISSECTOR,
+    ProgType::SOCKET_FILTER,
+    ProgType::LWT_OUT,
+    ProgType::LWT_IN,
+    ProgType::LWT_SEG6LOCAL,
+    ProgType::LWT_XMIT,
+    ProgType::SCHED_CLS,
+    ProgType::SCHED_ACT,
+    ProgType::XDP,
+    ProgType::SK_SKB,
+    ProgType::CGROUP_SKB,
+    ProgType::SK_REUSEPORT,
+    ProgType::SK_LOOKUP,
+    ProgType::SK_MSG,
+    ProgType::SOCK_OPS,
+    ProgType::CGROUP_SOCK_ADDR,
+    ProgType::CGROUP_SOCKOPT,
+    ProgType::CGROUP_SOCK,
+    ProgType::CGROUP_SYSCTL,
+    ProgType::CGROUP_DEVICE,
+];
 
 /// What one seat says of one helper.
 #[derive(Clone, PartialEq, Debug)]
@@ -48,42 +163,46 @@ fn ask(
     helpers: &[HelperId],
     unlikely: &BTreeSet<HelperId>,
 ) -> Vec<(HelperId, Judgement)> {
-    let (together, mut alone): (Vec<HelperId>, Vec<HelperId>) =
-        helpers.iter().partition(|helper| kit.has_recipe(**helper) && !unlikely.contains(helper));
+    let (likely, mut alone): (Vec<HelperId>, Vec<HelperId>) =
+        helpers.iter().partition(|helper| !unlikely.contains(helper));
     let mut judged = Vec::with_capacity(helpers.len());
-    let mut rest = &together[..];
-    while !rest.is_empty() {
-        let asked = &rest[..rest.len().min(CALLS_A_PROGRAM)];
-        let calls: Vec<Vec<Insn>> = asked.iter().map(|helper| kit.call(*helper)).collect();
-        let insns = [kit.prologue(), calls.concat()].concat();
-        let answer = node.load(&seat.load(&asm::refused_after(&insns)));
-        let (taken, refused) = match answer {
-            Answer::Taken => (asked.len(), None),
-            Answer::Silent(_) => (0, None),
-            Answer::Refused(errno, log) => match stopped_at(&log, processed(&kit.prologue()), &calls) {
-                Some(at) => (at, Some(judge(errno, &log, asked[at]))),
-                None => (0, None),
-            },
-        };
-        let (yes, from) = asked.split_at(taken);
-        judged.extend(yes.iter().map(|helper| (*helper, Judgement::Yes)));
-        let settled = match (from, refused) {
-            ([], _) => taken,
-            ([helper, ..], Some(Judgement::Unclear(_))) => {
-                alone.push(*helper);
-                taken + 1
+    for program in programs(kit, &likely) {
+        let mut rest = &program[..];
+        while let [first, others @ ..] = rest {
+            if others.is_empty() && !kit.has_recipe(*first) {
+                alone.push(*first);
+                break;
             }
-            ([helper, ..], Some(judgement)) => {
-                judged.push((*helper, judgement));
-                taken + 1
-            }
-            // Not one call is at fault, but the program: it may not use such a map, or the kernel does not count.
-            (_, None) => {
-                alone.extend(from);
-                asked.len()
-            }
-        };
-        rest = &rest[settled..];
+            let calls: Vec<Vec<Insn>> = rest.iter().map(|helper| kit.call(*helper)).collect();
+            let insns = [&PROLOGUE[..], &calls.concat()].concat();
+            let answer = node.load(&seat.load(&asm::refused_after(&insns)));
+            let (taken, refused) = match answer {
+                Answer::Taken => (rest.len(), None),
+                Answer::Silent(_) => (0, None),
+                Answer::Refused(errno, log) => match stopped_at(&log, PROLOGUE.len(), &calls) {
+                    Some(at) => (at, Some(judge(errno, &log, rest[at]))),
+                    None => (0, None),
+                },
+            };
+            let (yes, from) = rest.split_at(taken);
+            judged.extend(yes.iter().map(|helper| (*helper, Judgement::Yes)));
+            rest = match (from, refused) {
+                ([], _) => &[],
+                ([helper, behind @ ..], Some(Judgement::Unclear(_))) => {
+                    alone.push(*helper);
+                    behind
+                }
+                ([helper, behind @ ..], Some(judgement)) => {
+                    judged.push((*helper, judgement));
+                    behind
+                }
+                // Not one call is at fault, but the program: it may not use such a map, or the kernel does not count.
+                (_, None) => {
+                    alone.extend(from);
+                    &[]
+                }
+            };
+        }
     }
     for helper in alone {
         let insns = asm::refused_after(&[asm::call(helper.0)]);
@@ -95,6 +214,20 @@ fn ask(
         judged.push((helper, judgement));
     }
     judged
+}
+
+/// Puts helpers together into programs. One without a recipe ends its program, since its arguments will be refused; so
+/// the others are spread over as many programs as there are such.
+fn programs(kit: &Kit, helpers: &[HelperId]) -> Vec<Vec<HelperId>> {
+    let (with, without): (Vec<HelperId>, Vec<HelperId>) =
+        helpers.iter().partition(|helper| kit.has_recipe(**helper));
+    let calls = with.len().div_ceil(without.len().max(1)).clamp(1, CALLS_A_PROGRAM);
+    let mut programs: Vec<Vec<HelperId>> = with.chunks(calls).map(<[HelperId]>::to_vec).collect();
+    programs.resize_with(programs.len().max(without.len()), Vec::new);
+    for (program, last) in programs.iter_mut().zip(without) {
+        program.push(last);
+    }
+    programs
 }
 
 /// What the verifier counts as processed: a load of a 64-bit immediate is one.
@@ -226,7 +359,13 @@ fn traces(prog_type: ProgType) -> bool {
 fn asked_at(prog_type: ProgType, seats: &[(Seat, Support)]) -> Vec<Seat> {
     let loads = seats.iter().filter(|(_, support)| *support == Support::Yes).map(|(seat, _)| *seat);
     match prog_type {
-        ProgType::TRACING | ProgType::LSM | ProgType::CGROUP_SOCKOPT => loads.collect(),
+        ProgType::LSM | ProgType::CGROUP_SOCKOPT => loads.collect(),
+        // The kernel looks up a tracepoint in its BTF from the start at every load; an iterator comes cheaper.
+        ProgType::TRACING => {
+            let mut all: Vec<Seat> = loads.collect();
+            all.sort_by_key(|seat| seat.attach != Some(AttachType::TRACE_ITER));
+            all
+        }
         // connect has every helper of the others, and bind() besides.
         ProgType::CGROUP_SOCK_ADDR => {
             let mut all: Vec<Seat> = loads.collect();
@@ -243,27 +382,42 @@ pub(crate) fn facts(node: &mut Node<'_>, seats: &Seats, out: &mut Out<'_>) {
     let kit = Kit::new(node);
     let mut missing: BTreeMap<ProgType, BTreeSet<HelperId>> = BTreeMap::new();
     let mut unlikely = BTreeSet::new();
-    for (prog_type, of_type) in seats {
+    let mut in_order: Vec<(&ProgType, &Vec<(Seat, Support)>)> = seats.iter().collect();
+    in_order.sort_by_key(|(prog_type, _)| {
+        ORDER.iter().position(|ordered| ordered == *prog_type).unwrap_or(ORDER.len())
+    });
+    for (prog_type, of_type) in in_order {
         let at = asked_at(*prog_type, of_type);
         if at.is_empty() {
             tell(out, format!("bpf.helper.{prog_type}"), none_loads(of_type));
             continue;
         }
-        let twin = TWINS.iter().find(|(ty, _)| ty == prog_type);
-        let missing_in_twin = twin.and_then(|(_, twin)| missing.get(twin)).cloned();
+        let twin = TWINS.iter().find(|twin| twin.prog_type == *prog_type);
         let mut asked = Vec::new();
         for helper in HelperId::all() {
-            let fact = without_asking(node, *prog_type, helper).or_else(|| {
-                missing_in_twin.as_ref().is_some_and(|missing| missing.contains(&helper)).then(|| {
-                    Fact::new(Support::No, Evidence::Derived, PROG_LOAD)
-                        .reason("not offered to sched_cls, whose verifier operations are the same")
-                })
+            let known = without_asking(node, *prog_type, helper);
+            let missing_in_twin = twin.filter(|twin| {
+                let own = helper.name().is_some_and(|name| twin.but_for.contains(&name));
+                !own && missing.get(&twin.of).is_some_and(|missing| missing.contains(&helper))
             });
-            match fact {
-                Some(fact) => tell(out, helper_fact(*prog_type, helper), fact),
-                None => asked.push(helper),
+            if let Some(fact) = known {
+                tell(out, helper_fact(*prog_type, helper), fact);
+            } else if let Some(twin) = missing_in_twin {
+                missing.entry(*prog_type).or_default().insert(helper);
+                let fact = Fact::new(Support::No, Evidence::Derived, PROG_LOAD);
+                let reason = format!("not offered to {}, whose rules apply", twin.of);
+                tell(out, helper_fact(*prog_type, helper), fact.reason(reason));
+            } else {
+                asked.push(helper);
             }
         }
+        // Only an enumeration tells that the kernel has both.
+        let led = |helper: &HelperId| {
+            let leader = LEADERS.get(helper).filter(|_| node.bounds.helper.is_some());
+            leader.is_some_and(|leader| asked.contains(leader))
+        };
+        let members: Vec<HelperId> = asked.iter().copied().filter(led).collect();
+        asked.retain(|helper| !members.contains(helper));
         let closed: Vec<&(Seat, Support)> = of_type
             .iter()
             .filter(|(_, support)| at.len() > 1 && !matches!(support, Support::Yes | Support::No))
@@ -283,7 +437,8 @@ pub(crate) fn facts(node: &mut Node<'_>, seats: &Seats, out: &mut Out<'_>) {
                         continue;
                     }
                     Judgement::No(line) => {
-                        missing.entry(*prog_type).or_default().insert(helper);
+                        let members = members.iter().filter(|member| LEADERS.get(member) == Some(&helper));
+                        missing.entry(*prog_type).or_default().extend(members.chain([&helper]));
                         not_offered(line, &closed)
                     }
                     Judgement::Yes if index == 0 => probed(Support::Yes, PROG_LOAD),
@@ -291,6 +446,9 @@ pub(crate) fn facts(node: &mut Node<'_>, seats: &Seats, out: &mut Out<'_>) {
                     Judgement::YesIf(condition) => probed(Support::Yes, PROG_LOAD).reason(condition),
                     Judgement::Unclear(fact) => fact,
                 };
+                for member in members.iter().filter(|member| LEADERS.get(member) == Some(&helper)) {
+                    tell(out, helper_fact(*prog_type, *member), shared(helper, &fact));
+                }
                 tell(out, helper_fact(*prog_type, helper), fact);
             }
             asked = left;
@@ -298,10 +456,22 @@ pub(crate) fn facts(node: &mut Node<'_>, seats: &Seats, out: &mut Out<'_>) {
     }
 }
 
+/// The fact of a member of a family, from that of the helper that was asked.
+fn shared(leader: HelperId, fact: &Fact) -> Fact {
+    let reason = match &fact.reason {
+        Some(reason) => format!("as {leader}, which it came with: {reason}"),
+        None => format!("as {leader}, which it came with"),
+    };
+    Fact { evidence: Evidence::Derived, reason: Some(reason), ..fact.clone() }
+}
+
 /// No seat that loads offers it; whether one that could not be loaded does is not known.
 fn not_offered(line: String, closed: &[&(Seat, Support)]) -> Fact {
     match closed.first() {
-        None => probed(Support::No, PROG_LOAD).errno("EINVAL").reason(line),
+        None if line.contains("of this type cannot") || line.contains("unknown func") => {
+            probed(Support::No, PROG_LOAD).errno("EINVAL")
+        }
+        None => probed(Support::No, PROG_LOAD).reason(line),
         Some((seat, support)) => probed(*support, PROG_LOAD)
             .reason(format!("not offered where such a program loads; {} could not be asked", seat.label())),
     }
@@ -322,11 +492,15 @@ fn none_loads(seats: &[(Seat, Support)]) -> Fact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use btf_catalog::insn::LD_IMM64;
 
     #[test]
     fn the_verifiers_count_tells_the_call() {
-        let calls =
-            vec![vec![asm::call(5)], [&asm::map(1, 3)[..], &[asm::call(1)]].concat(), vec![asm::call(8)]];
+        let calls = vec![
+            vec![asm::call(5)],
+            vec![asm::op(LD_IMM64, 1, 1, 0, 3), Insn::default(), asm::call(1)],
+            vec![asm::call(8)],
+        ];
         let log =
             |count| format!("R2 !read_ok\nprocessed {count} insns (limit 1000000) max_states_per_insn 0");
         assert_eq!(stopped_at(&log(10), 9, &calls), Some(0));

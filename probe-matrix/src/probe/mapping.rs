@@ -66,7 +66,6 @@ impl Parts {
             ..map(4, 4, 0)
         };
         match map_type {
-            MapType::STACK_TRACE => map(4, 8, 1),
             MapType::LPM_TRIE => MapCreate { flags: NO_PREALLOC, ..map(8, 8, 1) },
             MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS => {
                 MapCreate { inner_map_fd: self.inner.as_ref().ok().map(AsFd::as_fd), ..map(4, 4, 1) }
@@ -81,7 +80,7 @@ impl Parts {
             // caller wait some 100 ms for RCU when the map is freed.
             MapType::STRUCT_OPS => MapCreate { btf_vmlinux_value_type_id: 1, ..map(4, 4, 1) },
             MapType::RINGBUF | MapType::USER_RINGBUF => map(0, 0, self.page_sz),
-            MapType::REUSEPORT_SOCKARRAY => map(4, 8, 1),
+            MapType::STACK_TRACE | MapType::REUSEPORT_SOCKARRAY => map(4, 8, 1),
             MapType::ARENA => MapCreate { flags: MMAPABLE, ..map(0, 0, 1) },
             _ => map(4, 4, 1),
         }
@@ -101,7 +100,7 @@ pub(crate) fn facts(node: &mut Node<'_>, out: &mut Out<'_>) {
             }
             None => {
                 let answer = node.map(&parts.smallest(map_type));
-                judge(node, answer, map_type)
+                judge(node, &answer, map_type)
             }
         };
         if fact.support == Support::Yes {
@@ -113,19 +112,19 @@ pub(crate) fn facts(node: &mut Node<'_>, out: &mut Out<'_>) {
         let fact = if known.contains(&map_type) {
             let smallest = parts.smallest(map_type);
             let answer = node.map(&MapCreate { flags: smallest.flags | flag, ..smallest });
-            judge(node, answer, map_type)
+            judge(node, &answer, map_type)
         } else {
             probed(Support::Unknown, MAP_CREATE).reason(format!("there is no {map_type} map to try it on"))
         };
         tell(out, format!("bpf.map_flag.{name}"), fact);
     }
     let answer = node.map(&MapCreate { name: "portolan", ..parts.smallest(MapType::ARRAY) });
-    let fact = judge(node, answer, MapType::ARRAY);
+    let fact = judge(node, &answer, MapType::ARRAY);
     tell(out, "bpf.map_name", fact);
 }
 
-fn judge(node: &Node<'_>, answer: Result<Map, Errno>, map_type: MapType) -> Fact {
-    match answer {
+fn judge(node: &Node<'_>, answer: &Result<Map, Errno>, map_type: MapType) -> Fact {
+    match *answer {
         Ok(_) => probed(Support::Yes, MAP_CREATE),
         // The kernel came as far as looking at the BTF or the structure, which the type's own checks precede.
         Err(errno) if takes_btf(map_type) && (errno == Errno::BADF || errno.raw_os_error() == ENOTSUPP) => {

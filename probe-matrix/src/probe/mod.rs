@@ -16,6 +16,7 @@ use std::time::Instant;
 mod ask;
 mod asm;
 mod attach;
+mod attached;
 pub mod btf;
 pub mod caller;
 pub mod config;
@@ -25,6 +26,7 @@ mod isa;
 pub mod kernel;
 mod mapping;
 pub mod memory;
+mod modules;
 pub mod mounts;
 pub mod node;
 pub mod os;
@@ -58,6 +60,8 @@ pub struct ProbeOptions {
     pub only: Vec<String>,
     /// Who asks, before the worker gave up what it does not need.
     pub caller: Caller,
+    /// An empty cgroup v2 in which depth attach tries what needs one, or why there is none; [`collect`] makes it.
+    pub cgroup: Result<PathBuf, String>,
 }
 
 impl Default for ProbeOptions {
@@ -69,6 +73,7 @@ impl Default for ProbeOptions {
             host_root: None,
             only: Vec::new(),
             caller: Caller::observe(),
+            cgroup: Err("none was made".to_owned()),
         }
     }
 }
@@ -96,34 +101,39 @@ pub enum ProbeError {
         /// The kernel's answer, by name.
         errno: String,
     },
-    /// The depth is not to be had.
-    #[error("depth attach is not available in this version: nothing was probed; use --depth load")]
-    AttachDepth,
     /// Nobody takes the answers.
     #[error("failed to send an answer: {0}")]
     Send(#[from] std::io::Error),
 }
 
 /// The steps, in the order in which they are run, each with the groups of facts that come of it.
-const STEPS: [(&str, &[&str]); 6] = [
+const STEPS: [(&str, &[&str]); 7] = [
     ("files", &[]),
     ("programs", &["bpf.prog_type", "bpf.attach_type", "bpf.sleepable"]),
     ("maps", &["bpf.map_type", "bpf.map_flag", "bpf.map_name"]),
     ("instructions", &["bpf.isa", "bpf.verifier", "bpf.prog_name", "bpf.btf"]),
     ("helpers", &["bpf.helper", "bpf.cookie", "bpf.token"]),
     ("links", &["bpf.attach", "bpf.link", "bpf.attach_type"]),
+    ("attach", &["bpf.attach", "bpf.fires"]),
 ];
 
-/// Probes this node in this process. `step` is told what is done from here on.
+/// The steps that are run at a depth.
+fn steps(depth: Depth) -> &'static [(&'static str, &'static [&'static str])] {
+    match depth {
+        Depth::Read => &STEPS[..1],
+        Depth::Load => &STEPS[..6],
+        Depth::Attach => &STEPS,
+    }
+}
+
+/// Probes this node in this process. `step` is told what is done from here on. Depth attach leaves the calling thread in
+/// another network namespace.
 pub fn run(
     options: &ProbeOptions,
     kernel: Kernel,
     step: &mut dyn FnMut(&'static str) -> Result<(), ProbeError>,
     out: &mut Out<'_>,
 ) -> Result<ProbeStats, ProbeError> {
-    if options.depth > Depth::Load {
-        return Err(ProbeError::AttachDepth);
-    }
     let started = Instant::now();
     let root = match &options.host_root {
         None => HostRoot::local(),
@@ -150,9 +160,10 @@ pub fn run(
     });
     let files_us = started.elapsed().as_micros() as u64;
     let mut node = ask::Node::new(kernel, btf.as_deref(), &files, &options.caller, options.noisy);
-    let steps: Vec<bool> = STEPS.iter().map(|(_, groups)| groups.iter().any(|group| wanted(group))).collect();
-    if options.depth >= Depth::Load && steps.contains(&true) {
-        bpf(&mut node, &steps, step, &mut out)?;
+    let steps: Vec<bool> =
+        steps(options.depth).iter().map(|(_, groups)| groups.iter().any(|group| wanted(group))).collect();
+    if steps.contains(&true) {
+        bpf(&mut node, &steps, options, step, &mut out)?;
     }
     Ok(ProbeStats { bpf: node.stats(), files_us, elapsed_us: started.elapsed().as_micros() as u64 })
 }
@@ -161,6 +172,7 @@ pub fn run(
 fn bpf(
     node: &mut ask::Node<'_>,
     steps: &[bool],
+    options: &ProbeOptions,
     step: &mut dyn FnMut(&'static str) -> Result<(), ProbeError>,
     out: &mut Out<'_>,
 ) -> Result<(), ProbeError> {
@@ -190,9 +202,19 @@ fn bpf(
         });
         attach::cookie_and_token_facts(node, &cookies, out);
     }
+    let mut told = Facts::default();
     if steps[5] {
         step(STEPS[5].0)?;
-        attach::facts(node, &seats, &undecided, out);
+        attach::facts(node, &seats, &undecided, &mut |name, fact| {
+            if lies_under(&name, "bpf.attach") {
+                told.insert(name.clone(), fact.clone());
+            }
+            out(name, fact);
+        });
+    }
+    if steps.get(6) == Some(&true) {
+        step(STEPS[6].0)?;
+        attached::facts(node, &seats, &told, options, out);
     }
     Ok(())
 }
@@ -229,14 +251,20 @@ pub fn collect(
     deadline: Instant,
     cancelled: &AtomicBool,
 ) -> Result<Collected, WorkerError> {
+    let mut options = options.clone();
+    // Removed when this returns: the worker has ended by then.
+    let _cgroup = (options.depth == Depth::Attach).then(|| attached::prepare(&mut options));
     let request =
-        serde_json::to_value(options).map_err(|error| WorkerError::Failed { message: error.to_string() })?;
+        serde_json::to_value(&options).map_err(|error| WorkerError::Failed { message: error.to_string() })?;
     let job = Job { verb: VERB.to_owned(), request, blobs: Vec::new() };
     let mut collected = Collected::default();
     let result = worker::run(&job, deadline, cancelled, &mut |value| match serde_json::from_value(value) {
         Ok(Line::Facts(facts)) => {
-            facts.into_iter().for_each(|(name, fact)| collected.facts.insert(name, fact))
+            for (name, fact) in facts {
+                collected.facts.insert(name, fact);
+            }
         }
+
         Ok(Line::Stats(stats)) => collected.stats = Some(stats),
         Err(_) => {}
     });
@@ -247,8 +275,9 @@ pub fn collect(
         ) => {
             let why = error.to_string();
             let reached = error.last_step().unwrap_or_default();
-            let from = STEPS.iter().position(|(step, _)| *step == reached).unwrap_or(0);
-            for group in STEPS[from..].iter().flat_map(|(_, groups)| *groups) {
+            let steps = steps(options.depth);
+            let from = steps.iter().position(|(step, _)| *step == reached).unwrap_or(0);
+            for group in steps[from..].iter().flat_map(|(_, groups)| *groups) {
                 let fact = Fact::new(Support::Unknown, Evidence::Probed, "worker").reason(why.clone());
                 collected.facts.insert(*group, fact);
             }

@@ -7,7 +7,7 @@ use crate::facts::{Evidence, Fact, Support};
 use serde_json::{Value, json};
 
 /// Most of the mount table that is read. A line has about 150 bytes; a host of a thousand pods has 20,000.
-const TABLE_BYTE_SZ_MAX: usize = 32 << 20;
+pub(crate) const TABLE_BYTE_SZ_MAX: usize = 32 << 20;
 /// Most mounts that one fact lists.
 const LISTED_MAX: usize = 32;
 
@@ -65,8 +65,13 @@ pub(crate) fn facts(root: &HostRoot, out: &mut Out<'_>) -> Option<String> {
             None => Fact { support: Support::No, ..mode }.reason("no cgroup hierarchy is mounted"),
         },
     );
+    cgroup2(&mounts).map(str::to_owned)
+}
+
+/// Where the whole of the cgroup v2 hierarchy is mounted.
+pub(crate) fn cgroup2(mounts: &[Mount]) -> Option<&str> {
     let cgroup2 = mounts.iter().find(|mount| mount.fstype == "cgroup2" && mount.part == "/");
-    cgroup2.map(|mount| mount.path.clone())
+    cgroup2.map(|mount| mount.path.as_str())
 }
 
 fn family_fact(mounts: &[Mount], fstype: &str, source: &str) -> Fact {

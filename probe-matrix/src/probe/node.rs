@@ -2,7 +2,7 @@
 
 use super::root::HostRoot;
 use super::{
-    Depth, Out, ProbeOptions, btf, config, inventory, kernel, memory, mounts, os, security, symbols,
+    Depth, Out, ProbeOptions, btf, config, inventory, kernel, memory, modules, mounts, os, security, symbols,
 };
 use crate::sys::Kernel;
 use btf_catalog::Btf;
@@ -19,6 +19,7 @@ pub(crate) fn facts(
     kernel::facts(root, out);
     os::facts(root, out);
     config::facts(root, out);
+    modules::facts(root, out);
     let btf = btf::facts(root, out);
     security::facts(root, &options.caller, out);
     let cgroup2 = mounts::facts(root, out);

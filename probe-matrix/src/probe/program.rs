@@ -75,24 +75,25 @@ fn struct_ops_member(node: &Node<'_>, structure: TypeId) -> Option<AttachType> {
 }
 
 /// The seat of an attach type, or the fact that tells why there is none.
-fn seat(node: &Node<'_>, attach: AttachType, prog_type: ProgType) -> Result<Seat, Fact> {
+fn seat(node: &Node<'_>, attach: AttachType, prog_type: ProgType) -> Result<Seat, Box<Fact>> {
     let plain = Seat { prog_type, attach: Some(attach), target: None, flags: 0 };
     let Some((kind, names)) = target(attach) else { return Ok(plain) };
     if node.btf.is_none() {
-        return Err(Fact::new(Support::Unknown, Evidence::Derived, "/sys/kernel/btf/vmlinux")
-            .reason("the target's BTF id cannot be found: the kernel's BTF is missing or not readable"));
+        let fact = Fact::new(Support::Unknown, Evidence::Derived, "/sys/kernel/btf/vmlinux");
+        return Err(Box::new(
+            fact.reason("the target's BTF id cannot be found: the kernel's BTF is missing or not readable"),
+        ));
     }
-    let Some((name, target)) = node.find(names, kind) else {
+    let Some((_, target)) = node.find(names, kind) else {
         let fact = |support| Fact::new(support, Evidence::Derived, "/sys/kernel/btf/vmlinux");
-        return Err(match attach {
+        return Err(Box::new(match attach {
             // These are made by the configuration that makes the attach type.
             AttachType::LSM_MAC | AttachType::LSM_CGROUP => fact(Support::No)
                 .reason(format!("the kernel has no function {}: CONFIG_BPF_LSM is off", names[0])),
             _ => fact(Support::Unknown)
                 .reason(format!("no target to try: the kernel's BTF has no {}", names.join(", no "))),
-        });
+        }));
     };
-    let _ = name;
     let attach = match attach {
         AttachType::STRUCT_OPS => struct_ops_member(node, target),
         other => Some(other),
@@ -100,7 +101,7 @@ fn seat(node: &Node<'_>, attach: AttachType, prog_type: ProgType) -> Result<Seat
     Ok(Seat { attach, target: Some(target), ..plain })
 }
 
-/// Judges the load at a seat. `checked` says whether a load there depends on the attach type at all.
+/// Judges the load at a seat.
 fn judge(node: &mut Node<'_>, seat: Seat) -> Fact {
     let insns = asm::refused_after(&[]);
     match node.load(&seat.load(&insns)) {
@@ -177,7 +178,7 @@ pub(crate) fn facts(node: &mut Node<'_>, out: &mut Out<'_>) -> (Seats, Vec<Attac
                     found.push((seat, fact.support));
                     fact
                 }
-                Err(fact) => fact,
+                Err(fact) => *fact,
             };
             told.push(fact.clone());
             tell(out, attach.fact(), fact);

@@ -14,12 +14,12 @@ use std::sync::LazyLock;
 const CTX: u8 = 6;
 const KEPT: u8 = 7;
 
-/// Places on the stack: what is written before the first call, and room for three dynptrs.
-const BUF_SZ: i16 = 64;
-const BUF: i32 = -64;
-const SLOT: i32 = -80;
-const MEM_DYNPTR: i32 = -96;
-const RING_DYNPTR: i32 = -112;
+/// Places on the stack for three dynptrs.
+const SLOT: i32 = -16;
+const MEM_DYNPTR: i32 = -32;
+const RING_DYNPTR: i32 = -48;
+/// Size of the map value that stands for written memory: it needs no instructions to write it.
+const BUF_SZ: u32 = 64;
 
 const RINGBUF_RESERVE: u32 = 131;
 const GET_CURRENT_TASK_BTF: u32 = 158;
@@ -37,7 +37,6 @@ enum Arg {
     Buf,
     Slot,
     Str,
-    Val,
     Task,
     Mem,
     MemDynptr,
@@ -65,7 +64,6 @@ fn arg(word: &str) -> Arg {
         "buf" | "key" => Arg::Buf,
         "slot" => Arg::Slot,
         "str" => Arg::Str,
-        "val" => Arg::Val,
         "task" => Arg::Task,
         "mem" => Arg::Mem,
         "mem_dynptr" => Arg::MemDynptr,
@@ -76,6 +74,9 @@ fn arg(word: &str) -> Arg {
         },
     }
 }
+
+/// What a program begins with: the context saved.
+pub(crate) const PROLOGUE: [Insn; 1] = [asm::mov_reg(CTX, 1)];
 
 /// What calls are made with, made once for all program types.
 pub(crate) struct Kit {
@@ -88,7 +89,7 @@ impl Kit {
         let page_sz = rustix::param::page_size() as u32;
         let btf = node.kernel.btf_load(&types::integer(), None);
         let wanted = [
-            MapCreate::new(MapType::ARRAY, 4, 8, 1),
+            MapCreate::new(MapType::ARRAY, 4, BUF_SZ, 1),
             MapCreate::new(MapType::PROG_ARRAY, 4, 4, 1),
             MapCreate::new(MapType::PERF_EVENT_ARRAY, 4, 4, 1),
             MapCreate::new(MapType::CGROUP_ARRAY, 4, 4, 1),
@@ -115,23 +116,17 @@ impl Kit {
             args.iter().all(|arg| match arg {
                 Arg::Map(map_type) => self.maps.contains_key(map_type),
                 Arg::Str => self.str.is_some(),
-                Arg::Val | Arg::MemDynptr => self.maps.contains_key(&MapType::ARRAY),
+                Arg::Buf | Arg::MemDynptr => self.maps.contains_key(&MapType::ARRAY),
                 Arg::Mem | Arg::RingDynptr => self.maps.contains_key(&MapType::RINGBUF),
                 _ => true,
             })
         })
     }
 
-    /// What a program begins with: the context saved, the buffer written.
-    pub(crate) fn prologue(&self) -> Vec<Insn> {
-        let mut insns = vec![asm::mov_reg(CTX, 1)];
-        insns.extend((1..=BUF_SZ / 8).map(|word| asm::store(FP, -8 * word, 0)));
-        insns
-    }
-
-    /// The instructions that call a helper that [has a recipe](Kit::has_recipe); the call is the last.
+    /// The instructions that call a helper, by its recipe if it [has one](Kit::has_recipe), else with the context alone;
+    /// the call is the last.
     pub(crate) fn call(&self, helper: HelperId) -> Vec<Insn> {
-        let args = CALLS.get(&helper).map_or(&[][..], Vec::as_slice);
+        let args = if self.has_recipe(helper) { &CALLS[&helper][..] } else { &[Arg::Ctx][..] };
         let mut insns = Vec::new();
         for arg in args {
             self.prepare(*arg, &mut insns);
@@ -146,7 +141,7 @@ impl Kit {
         let (args, helper): (&[Arg], u32) = match arg {
             Arg::Task => (&[], GET_CURRENT_TASK_BTF),
             Arg::Mem => (&[Arg::Map(MapType::RINGBUF), Arg::Number(8), Arg::Number(0)], RINGBUF_RESERVE),
-            Arg::MemDynptr => (&[Arg::Val, Arg::Number(8), Arg::Number(0), Arg::MemDynptr], DYNPTR_FROM_MEM),
+            Arg::MemDynptr => (&[Arg::Buf, Arg::Number(8), Arg::Number(0), Arg::MemDynptr], DYNPTR_FROM_MEM),
             Arg::RingDynptr => (
                 &[Arg::Map(MapType::RINGBUF), Arg::Number(8), Arg::Number(0), Arg::RingDynptr],
                 RINGBUF_RESERVE_DYNPTR,
@@ -171,12 +166,11 @@ impl Kit {
             match arg {
                 Arg::Ctx => insns.push(asm::mov_reg(register, CTX)),
                 Arg::Task | Arg::Mem => insns.push(asm::mov_reg(register, KEPT)),
-                Arg::Buf => insns.extend(stack(register, BUF)),
                 Arg::Slot => insns.extend(stack(register, SLOT)),
                 Arg::MemDynptr => insns.extend(stack(register, MEM_DYNPTR)),
                 Arg::RingDynptr => insns.extend(stack(register, RING_DYNPTR)),
                 Arg::Map(map_type) => insns.extend(map(register, PSEUDO_MAP_FD, self.maps.get(map_type))),
-                Arg::Val => insns.extend(map(register, PSEUDO_MAP_VALUE, self.maps.get(&MapType::ARRAY))),
+                Arg::Buf => insns.extend(map(register, PSEUDO_MAP_VALUE, self.maps.get(&MapType::ARRAY))),
                 Arg::Str => insns.extend(map(register, PSEUDO_MAP_VALUE, self.str.as_ref())),
                 Arg::Number(number) => insns.push(asm::mov(register, *number)),
             }
