@@ -7,6 +7,7 @@
 pub use crate::raw::BtfKind;
 use crate::raw::{HEADER_LAYOUT_SZ, HEADER_SZ, LAYOUT_SZ, MAGIC, TYPE_SZ, VERSION, u16_at, u32_at};
 use bytes::Bytes;
+use memchr::{memchr, memmem};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -383,7 +384,7 @@ impl Btf {
         let Some(rest) = self.own_strings().get((off - self.first_str) as usize..) else {
             return "";
         };
-        let len = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+        let len = memchr(0, rest).unwrap_or(rest.len());
         // The section as a whole is UTF-8, and NUL ends a character wherever it stands; an offset into the middle of
         // a character gives the empty name.
         std::str::from_utf8(&rest[..len]).unwrap_or("")
@@ -470,9 +471,29 @@ impl NameTable {
             next: vec![Self::END; btf.offsets.len()],
             first_id: btf.first_id,
         };
+        let strings = btf.own_strings();
+        // Names with a flavour are rare: where they may be is found in one sweep over all strings.
+        let flavours: Vec<usize> = memmem::find_iter(strings, b"___").collect();
         // Backwards, so that each chain ascends.
         for id in (btf.first_id.max(1)..btf.type_count()).rev() {
-            let Some(hash) = btf.ty(TypeId(id)).name_hash() else { continue };
+            let ty = btf.ty(TypeId(id));
+            let own = ty.name_off().checked_sub(btf.first_str).map(|off| off as usize);
+            let hash = match own.and_then(|off| Some((off, strings.get(off..)?))) {
+                Some((off, rest)) => {
+                    let name = &rest[..memchr(0, rest).unwrap_or(rest.len())];
+                    let next = flavours.partition_point(|at| *at < off);
+                    if name.is_empty() {
+                        continue;
+                    } else if flavours.get(next).is_some_and(|at| *at < off + name.len()) {
+                        hash(essential_name(ty.name()))
+                    } else {
+                        hash_bytes(name)
+                    }
+                }
+                // A string of the base, or none.
+                None if ty.name().is_empty() => continue,
+                None => hash(essential_name(ty.name())),
+            };
             let bucket = table.bucket(hash);
             table.next[(id - btf.first_id) as usize] = std::mem::replace(&mut table.heads[bucket], id);
         }
@@ -480,11 +501,11 @@ impl NameTable {
     }
 
     fn bucket(&self, hash: u64) -> usize {
-        (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & (self.heads.len() - 1)
+        (hash >> 32) as usize & (self.heads.len() - 1)
     }
 
     fn chain(&self, name: &str) -> impl Iterator<Item = u32> + '_ {
-        let mut at = self.heads[self.bucket(hash_step(name.bytes()))];
+        let mut at = self.heads[self.bucket(hash(name))];
         std::iter::from_fn(move || {
             let id = at;
             (id != Self::END).then(|| {
@@ -495,9 +516,20 @@ impl NameTable {
     }
 }
 
-/// Hashes a name; two operations a byte, since an index hashes every name of a kernel.
-fn hash_step(name: impl Iterator<Item = u8>) -> u64 {
-    name.fold(0, |hash: u64, byte| hash.rotate_left(5) ^ u64::from(byte))
+fn hash(name: &str) -> u64 {
+    hash_bytes(name.as_bytes())
+}
+
+/// Hashes a name eight bytes at a time, since an index hashes every name of a kernel.
+fn hash_bytes(name: &[u8]) -> u64 {
+    // 2^64 divided by the golden ratio.
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let step = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(FACTOR);
+    let (words, rest) = name.as_chunks::<8>();
+    let hash = words.iter().fold(0, |hash, word| step(hash, u64::from_le_bytes(*word)));
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    step(hash, u64::from_le_bytes(last))
 }
 
 /// Essential name: the text before the last `X___Y` where neither X nor Y is `_`.
@@ -601,27 +633,11 @@ impl<'a> Type<'a> {
 
     /// Its name, empty for an anonymous type.
     pub fn name(self) -> &'a str {
-        if self.off == 0 { "" } else { self.btf.string(self.word(0)) }
+        self.btf.string(self.name_off())
     }
 
-    /// Hash of its essential name, `None` without a name. Reads the bytes once; names with `___` are rare.
-    fn name_hash(self) -> Option<u64> {
-        let off = if self.off == 0 { 0 } else { self.word(0) };
-        let bytes =
-            off.checked_sub(self.btf.first_str).and_then(|off| self.btf.own_strings().get(off as usize..));
-        let Some(bytes) = bytes.filter(|_| off != 0) else {
-            return (off != 0).then(|| hash_step(essential_name(self.name()).bytes()));
-        };
-        let (mut hash, mut run, mut flavoured) = (0u64, 0u32, false);
-        for byte in bytes.iter().copied().take_while(|byte| *byte != 0) {
-            hash = hash.rotate_left(5) ^ u64::from(byte);
-            run = if byte == b'_' { run + 1 } else { 0 };
-            flavoured |= run == 3;
-        }
-        if flavoured {
-            hash = hash_step(essential_name(self.name()).bytes());
-        }
-        Some(hash)
+    fn name_off(self) -> u32 {
+        if self.off == 0 { 0 } else { self.word(0) }
     }
 
     /// Size in bytes where the kind has one, else 0.

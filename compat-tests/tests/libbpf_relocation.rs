@@ -94,7 +94,8 @@ fn root_relocates_as_libbpf_does() {
                             theirs.len()
                         )),
                         Some(at) => {
-                            differences.push(format!("{what}: {at}: {:?} against {:?}", ours[at], theirs[at]))
+                            differences
+                                .push(format!("{what}: {at}: {:?} against {:?}", ours[at], theirs[at]));
                         }
                     }
                 }

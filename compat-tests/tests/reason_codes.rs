@@ -256,6 +256,7 @@ fn every_code_of_the_table_is_given() {
 }
 
 /// Sets the kind of the last CO-RE relocation to a number that libbpf does not know.
+#[expect(clippy::ptr_arg, reason = "one signature for every kind of damage")]
 fn make_last_relocation_absurd(object: &mut Vec<u8>) {
     let word = |at: usize| u32::from_le_bytes(object[at..at + 4].try_into().expect("four bytes")) as usize;
     // .BTF.ext begins with the magic and a header of 32 bytes; the CO-RE part is the third.
@@ -286,7 +287,9 @@ fn one_missing_thing_moves_the_choice_to_the_next_variant() {
     assert_eq!((degraded.selected.as_deref(), degraded.verdict), (Some("xdp"), Verdict::Degraded));
     facts.insert("bpf.map_type.lru_percpu_hash", fact(Support::No));
     let map_types = ["lru_hash", "hash", "percpu_hash", "lru_percpu_hash", "percpu_array", "array"];
-    map_types.iter().for_each(|map_type| facts.insert(format!("bpf.map_type.{map_type}"), fact(Support::No)));
+    for map_type in map_types {
+        facts.insert(format!("bpf.map_type.{map_type}"), fact(Support::No));
+    }
     let blocked = flow_meter(&facts);
     assert_eq!(blocked.selected, None);
     assert_ne!(blocked.verdict, Verdict::Runs);

@@ -320,7 +320,8 @@ fn against(
         fact.map_or((Support::Unknown, Evidence::Assumed), |fact| (fact.support, fact.evidence));
     let outcome = match support {
         Support::Yes => Outcome::Pass,
-        Support::No | Support::DeniedWorkload if !guarded => Outcome::Fail,
+        // An assumption never blocks: what rests on the same series or a sibling, loading decides.
+        Support::No | Support::DeniedWorkload if !guarded && evidence > Evidence::Assumed => Outcome::Fail,
         _ => Outcome::Undecided,
     };
     let code = match support {

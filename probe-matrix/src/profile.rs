@@ -31,7 +31,7 @@ pub enum Depth {
     /// The kernel judges small programs and maps, which are closed again. Nothing is attached, nothing pinned.
     #[default]
     Load,
-    /// Programs are attached to objects made for it.
+    /// Programs are attached to objects made for it, and to kernel functions that are hardly ever called.
     Attach,
 }
 

@@ -19,11 +19,13 @@ use std::time::{Duration, Instant};
 mod attr;
 mod errno;
 pub mod hook;
+mod mapping;
 mod process;
 mod question;
 
 use attr::{Attr, check, own};
 pub use errno::errno_name;
+pub use mapping::map_sysfs;
 pub use process::{Ending, Usage, keep_descriptors_from_children, lsm_list_modules, wait_for};
 use process::{install_alarm_handler, set_timer};
 pub use question::{
@@ -361,9 +363,9 @@ impl Kernel {
                 array = (symbol.as_ptr().expose_provenance() as u64).to_ne_bytes();
                 attr.u32(16, flags).u32(20, 1).address(24, &array);
             }
-            LinkDetail::UprobeMulti { path, off } => {
+            LinkDetail::UprobeMulti { path, off, pid } => {
                 array = off.to_ne_bytes();
-                attr.address(16, path.to_bytes_with_nul()).address(24, &array).u32(48, 1);
+                attr.address(16, path.to_bytes_with_nul()).address(24, &array).u32(48, 1).u32(56, pid);
             }
             LinkDetail::Netfilter { pf, hook, priority } => {
                 attr.u32(16, pf).u32(20, hook).u32(24, priority as u32);

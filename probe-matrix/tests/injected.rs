@@ -10,8 +10,8 @@ use probe_matrix::sys::{Answer, Command, Errno, Kernel, ProgLoad, Question};
 /// What the verifier says when it took all that a probe asked about.
 const TAKEN: &str = "R9 !read_ok\nprocessed 1 insns (limit 1000000) max_states_per_insn 0\n";
 
-fn taken() -> Option<Answer> {
-    Some(Answer::Refuse(Errno::ACCESS, TAKEN.to_owned()))
+fn taken() -> Answer {
+    Answer::Refuse(Errno::ACCESS, TAKEN.to_owned())
 }
 
 fn silent(errno: Errno) -> Answer {
@@ -38,8 +38,9 @@ fn probe_as(effective: CapSet, answer: impl FnMut(Question<'_>) -> Option<Answer
 /// The same answer to every program, map, BTF, link and token.
 fn always(answer: Answer) -> impl FnMut(Question<'_>) -> Option<Answer> {
     move |question| match question {
-        Question::ProgLoad(_) | Question::MapCreate(_) => Some(answer.clone()),
-        Question::Other(
+        Question::ProgLoad(_)
+        | Question::MapCreate(_)
+        | Question::Other(
             Command::BtfLoad | Command::LinkCreate | Command::TokenCreate | Command::RawTracepointOpen,
         ) => Some(answer.clone()),
         _ => None,
@@ -93,7 +94,7 @@ fn enomem_and_its_like_are_neither_yes_nor_no() {
 fn enomem_of_a_helper_is_neither_yes_nor_no() {
     let facts = probe(|question| match question {
         Question::ProgLoad(load) if calls_a_helper(load) => Some(silent(Errno::NOMEM)),
-        Question::ProgLoad(_) => taken(),
+        Question::ProgLoad(_) => Some(taken()),
         _ => None,
     });
     assert_eq!(facts.support("bpf.prog_type.xdp"), Support::Yes);
@@ -124,7 +125,7 @@ fn a_program_type_is_not_its_attach_types() {
             if attach.is_some_and(|attach| refused.contains(&attach)) {
                 Some(silent(Errno::PERM))
             } else {
-                taken()
+                Some(taken())
             }
         }
         _ => None,
@@ -140,7 +141,7 @@ fn load_is_not_attach() {
     // As on a kernel that knows the types but was built without what attaches.
     let facts = probe(|question| match question {
         Question::ProgLoad(load) if load.insns.len() == 16 && load.insns[0] == 0xb7 => Some(Answer::Accept),
-        Question::ProgLoad(_) => taken(),
+        Question::ProgLoad(_) => Some(taken()),
         Question::Other(Command::LinkCreate) => Some(silent(Errno::OPNOTSUPP)),
         _ => None,
     });
@@ -158,7 +159,7 @@ fn a_log_that_is_not_understood_is_unknown() {
         Question::ProgLoad(load) if calls_a_helper(load) => {
             Some(Answer::Refuse(Errno::INVAL, "the stars are not right\n".to_owned()))
         }
-        Question::ProgLoad(_) => taken(),
+        Question::ProgLoad(_) => Some(taken()),
         _ => None,
     });
     let fact = facts.get("bpf.helper.xdp.redirect").unwrap();
@@ -192,7 +193,7 @@ fn noisy_questions_are_asked_only_when_told_to() {
                 let trace_printk =
                     |insn: &[u8; 8]| insn[0] == 0x85 && insn[1] == 0 && insn[4..] == 6_i32.to_ne_bytes();
                 told.set(told.get() || load.insns.as_chunks().0.iter().any(trace_printk));
-                taken()
+                Some(taken())
             }
             _ => None,
         }));

@@ -35,6 +35,7 @@ fn trial(name: &str, test: fn()) -> Trial {
 }
 
 /// The child's side.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that serve() takes")]
 fn handle(request: Request, sender: &mut Sender) -> Result<(), String> {
     let told = |result: std::io::Result<()>| result.map_err(|error| error.to_string());
     match request.verb.as_str() {

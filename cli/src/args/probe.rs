@@ -13,6 +13,8 @@ Examples:
       all of them, for `portolan preflight --profile node7.json`
   portolan probe --only bpf.helper.xdp,security
       two groups only, with every name
+  portolan probe --depth attach --only bpf.attach,bpf.fires
+      what can be attached, and does it run? For test machines
   portolan probe --function tcp_v4_rcv --only symbol
       can this kernel function be traced?
 
@@ -63,6 +65,7 @@ pub enum DepthArg {
     /// Has the kernel judge small programs and maps, which are closed again. Nothing is attached.
     #[default]
     Load,
-    /// Also attaches, to objects that portolan makes for this and removes. Not in this version.
+    /// Also attaches small programs, to objects made for this and to kernel functions that are hardly ever called, and
+    /// looks whether they run. For test machines.
     Attach,
 }

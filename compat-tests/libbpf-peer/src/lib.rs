@@ -108,7 +108,8 @@ pub fn relocated(path: &Path, btf: &Path) -> Result<Vec<Program>, i32> {
         }
         let program = programs[wanted];
         // SAFETY: as above; the section's name lives as long as the object.
-        let (name, section) = unsafe { (text(sys::bpf_program__name(program)), text(sys::bpf_program__section_name(program))) };
+        let (name, section) =
+            unsafe { (text(sys::bpf_program__name(program)), text(sys::bpf_program__section_name(program))) };
         found.push(Program { name, insns: one(&path, &btf, wanted, section.trim_start_matches('?')) });
     }
     Ok(found)

@@ -59,7 +59,7 @@ const SOCKMAP: LinkType = link(14);
 /// A symbol that no kernel has, and a path that is no file.
 const KPROBE_NOWHERE: LinkDetail<'_> =
     LinkDetail::KprobeMulti { symbol: c"portolan_no_such_function", flags: 0 };
-const UPROBE_NOWHERE: LinkDetail<'_> = LinkDetail::UprobeMulti { path: c"/", off: 1 };
+const UPROBE_NOWHERE: LinkDetail<'_> = LinkDetail::UprobeMulti { path: c"/", off: 1, pid: 0 };
 
 const WAYS: [Way; 11] = [
     Way {

@@ -6,6 +6,7 @@ use super::root::{HostRoot, Unread};
 use crate::facts::{Evidence, Fact, Support};
 use btf_catalog::Btf;
 use btf_catalog::core::TargetBtf;
+use bytes::Bytes;
 use rustix::io::Errno;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -21,7 +22,7 @@ const BTF_BYTE_SZ_MAX: usize = 64 << 20;
 ///
 /// A BTF that cannot be parsed costs that one fact: modules are read without vmlinux only for their size and digest.
 pub(crate) fn facts(root: &HostRoot, out: &mut Out<'_>) -> Option<Arc<Btf>> {
-    let (fact, vmlinux) = match root.read(VMLINUX, BTF_BYTE_SZ_MAX) {
+    let (fact, vmlinux) = match root.map_or_read(VMLINUX, BTF_BYTE_SZ_MAX) {
         Ok(bytes) => told(&root.shown(VMLINUX), bytes, Btf::parse),
         Err(Unread::Errno(Errno::NOENT)) if root.has_sysfs() => {
             let fact = Fact::new(Support::No, Evidence::Probed, root.shown(VMLINUX)).errno("ENOENT");
@@ -37,7 +38,7 @@ pub(crate) fn facts(root: &HostRoot, out: &mut Out<'_>) -> Option<Arc<Btf>> {
             continue;
         }
         let path = format!("{DIR}/{name}");
-        let fact = match root.read(&path, BTF_BYTE_SZ_MAX) {
+        let fact = match root.map_or_read(&path, BTF_BYTE_SZ_MAX) {
             Ok(bytes) => match &vmlinux {
                 Some(base) => told(&root.shown(&path), bytes, |bytes| Btf::parse_split(bytes, base)).0,
                 None => Fact::new(Support::Unknown, Evidence::Probed, root.shown(&path))
@@ -66,10 +67,10 @@ pub(crate) fn facts(root: &HostRoot, out: &mut Out<'_>) -> Option<Arc<Btf>> {
 /// The types of the kernel and of its loaded modules, for relocation; none where the kernel's own cannot be read. A
 /// module whose types are broken is left out: the fact `btf.module.<name>` tells of it.
 pub fn types(root: &HostRoot) -> Option<TargetBtf> {
-    let vmlinux = Arc::new(Btf::parse(root.read(VMLINUX, BTF_BYTE_SZ_MAX).ok()?).ok()?);
+    let vmlinux = Arc::new(Btf::parse(root.map_or_read(VMLINUX, BTF_BYTE_SZ_MAX).ok()?).ok()?);
     let mut types = TargetBtf::new(vmlinux);
     for name in root.names(DIR).unwrap_or_default().into_iter().filter(|name| name != "vmlinux") {
-        let bytes = root.read(&format!("{DIR}/{name}"), BTF_BYTE_SZ_MAX).ok();
+        let bytes = root.map_or_read(&format!("{DIR}/{name}"), BTF_BYTE_SZ_MAX).ok();
         if let Some(Ok(module)) = bytes.map(|bytes| Btf::parse_split(bytes, &types.vmlinux)) {
             types.modules.push((name, Arc::new(module)));
         }
@@ -80,8 +81,8 @@ pub fn types(root: &HostRoot) -> Option<TargetBtf> {
 /// The fact of one BTF, and the BTF where it can be parsed.
 fn told<E: std::fmt::Display>(
     source: &str,
-    bytes: Vec<u8>,
-    parse: impl FnOnce(Vec<u8>) -> Result<Btf, E>,
+    bytes: Bytes,
+    parse: impl FnOnce(Bytes) -> Result<Btf, E>,
 ) -> (Fact, Option<Btf>) {
     let fact = |support| Fact::new(support, Evidence::Probed, source);
     let (byte_sz, digest) = (bytes.len(), sha256(&bytes));

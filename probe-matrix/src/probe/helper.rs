@@ -404,7 +404,7 @@ pub(crate) fn facts(node: &mut Node<'_>, seats: &Seats, out: &mut Out<'_>) {
                 tell(out, helper_fact(*prog_type, helper), fact);
             } else if let Some(twin) = missing_in_twin {
                 missing.entry(*prog_type).or_default().insert(helper);
-                let fact = Fact::new(Support::No, Evidence::Derived, PROG_LOAD);
+                let fact = Fact::new(Support::No, Evidence::Assumed, PROG_LOAD);
                 let reason = format!("not offered to {}, whose rules apply", twin.of);
                 tell(out, helper_fact(*prog_type, helper), fact.reason(reason));
             } else {
@@ -462,7 +462,7 @@ fn shared(leader: HelperId, fact: &Fact) -> Fact {
         Some(reason) => format!("as {leader}, which it came with: {reason}"),
         None => format!("as {leader}, which it came with"),
     };
-    Fact { evidence: Evidence::Derived, reason: Some(reason), ..fact.clone() }
+    Fact { evidence: Evidence::Assumed, reason: Some(reason), ..fact.clone() }
 }
 
 /// No seat that loads offers it; whether one that could not be loaded does is not known.

@@ -6,7 +6,8 @@
 use super::caller::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN, CapSet};
 
 use crate::facts::{Evidence, Fact, Support};
-use crate::sys::errno_name;
+use crate::sys::{errno_name, map_sysfs};
+use bytes::Bytes;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat, openat2};
 use rustix::io::Errno;
@@ -96,6 +97,16 @@ impl HostRoot {
     /// The whole regular file at the absolute `path`, at most `limit_byte_sz` bytes of it.
     pub(crate) fn read(&self, path: &str, limit_byte_sz: usize) -> Result<Vec<u8>, Unread> {
         read_open(self.open_file(path).map_err(Unread::Errno)?, limit_byte_sz)
+    }
+
+    /// The same of a file of sysfs, mapped where the kernel can (v6.16), else read.
+    pub(crate) fn map_or_read(&self, path: &str, limit_byte_sz: usize) -> Result<Bytes, Unread> {
+        let fd = self.open_file(path).map_err(Unread::Errno)?;
+        let byte_sz = usize::try_from(fstat(&fd).map_err(Unread::Errno)?.st_size).unwrap_or(0);
+        match map_sysfs(&fd, byte_sz) {
+            Ok(bytes) if (1..=limit_byte_sz).contains(&byte_sz) => Ok(bytes),
+            _ => read_open(fd, limit_byte_sz).map(Bytes::from),
+        }
     }
 
     /// The file as text; bytes that are not UTF-8 become U+FFFD.

@@ -227,6 +227,8 @@ pub enum LinkDetail<'a> {
         path: &'a CStr,
         /// Offset of the instruction in the file.
         off: u64,
+        /// The process in which it is watched; 0 for all.
+        pid: u32,
     },
     /// A netfilter hook.
     Netfilter {

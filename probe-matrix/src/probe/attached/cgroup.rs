@@ -8,7 +8,7 @@
 use crate::probe::mounts;
 use crate::probe::root::{HostRoot, names_in};
 use crate::sys::Errno;
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, mkdirat, openat, statat, unlinkat};
 use rustix::time::{ClockId, clock_gettime};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -36,8 +36,11 @@ impl OwnCgroup {
         let pid = std::process::id();
         let name = format!("{PREFIX}{pid}-{}{:09}", since_boot.tv_sec, since_boot.tv_nsec);
         mkdirat(&parent, &name, Mode::from_raw_mode(0o755))?;
-        let locked = openat(&parent, &name, DIR, Mode::empty())
-            .and_then(|dir| flock(&dir, FlockOperation::NonBlockingLockExclusive).map(|()| dir));
+        // Before it is locked, another run may take it for a left-over and remove it: then it is not there (ENOENT).
+        let locked = openat(&parent, &name, DIR, Mode::empty()).and_then(|dir| {
+            flock(&dir, FlockOperation::LockExclusive)?;
+            statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).map(|_| dir)
+        });
         match locked {
             Ok(dir) => Ok(OwnCgroup { parent, _dir: dir, path: place.join(&name), name }),
             Err(errno) => {

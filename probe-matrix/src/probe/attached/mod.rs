@@ -11,7 +11,7 @@
 
 use super::Out;
 use super::ProbeOptions;
-use super::ask::{Needs, Node, needs, probed, tell, unknown};
+use super::ask::{Needs, Node, beyond, needs, probed, tell, unknown};
 use super::caller::{CAP_SYS_ADMIN, CapSet};
 use super::program::{PROG_LOAD, Seat, Seats};
 use crate::facts::{Evidence, Fact, Facts, Support};
@@ -203,6 +203,13 @@ impl Bench<'_, '_> {
 
     /// The fact of a program that was not accepted.
     fn not_loaded(&self, way: Way, errno: Errno) -> Fact {
+        let bounds = self.node.bounds;
+        let attach = way.seat.attach.map_or(0, |attach| attach.0);
+        let unheard_of = beyond(way.seat.prog_type.0, bounds.prog_type, "bpf_prog_type")
+            .or_else(|| beyond(attach, bounds.attach_type, "bpf_attach_type"));
+        if let Some(fact) = unheard_of {
+            return fact;
+        }
         let of_type = self.seats.get(&way.seat.prog_type).map_or(&[][..], Vec::as_slice);
         let known = of_type.iter().find(|(seat, _)| seat.attach == way.seat.attach).or(of_type.first());
         let reason = format!("no program loads as {}", way.seat.label());

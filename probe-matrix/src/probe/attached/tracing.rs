@@ -2,11 +2,12 @@
 //! process can reach by itself without changing anything.
 
 use super::{Bench, Event, Untried, Way, bare};
-use crate::facts::{Evidence, Fact, Support};
+use crate::facts::{Evidence, Fact, Facts, Support};
 use crate::probe::ask::{probed, unknown};
 use crate::probe::attach::event_source;
 use crate::probe::pseudo::{PseudoFs, TRACEFS};
-use crate::probe::root::HostRoot;
+use crate::probe::root::{HostRoot, unread_fact};
+use crate::probe::security::not_open_fact;
 use crate::sys::hook::{self, PerfEvent};
 use crate::sys::{Errno, Kernel, LinkDetail, LinkTarget};
 use btf_catalog::{AttachType, ProgType};
@@ -80,14 +81,14 @@ fn tracepoints(bench: &mut Bench<'_, '_>) {
 /// The tracepoint's number, from tracefs.
 fn tracepoint_id() -> Result<u64, Untried> {
     const MOST_BYTE_SZ: usize = 64;
-    let no_answer = |reason: String| Untried::from(probed(Support::Unknown, "tracefs").reason(reason));
-    let tracefs = PseudoFs::open(&HostRoot::local(), TRACEFS)
-        .map_err(|why| no_answer(format!("tracefs could not be opened: {why:?}")))?;
-    let text = tracefs
-        .read(NAMED_ID, MOST_BYTE_SZ)
-        .map_err(|why| no_answer(format!("{} could not be read: {why:?}", tracefs.shown(NAMED_ID))))?;
+    let root = HostRoot::local();
+    let tracefs =
+        PseudoFs::open(&root, TRACEFS).map_err(|why| not_open_fact(root.caps(), TRACEFS.name, &why))?;
+    let shown = tracefs.shown(NAMED_ID);
+    let text =
+        tracefs.read(NAMED_ID, MOST_BYTE_SZ).map_err(|why| unread_fact(root.caps(), shown.clone(), &why))?;
     let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
-    number.ok_or_else(|| no_answer(format!("{} is not a number", tracefs.shown(NAMED_ID))))
+    number.ok_or_else(|| probed(Support::Unknown, &shown).reason("not a number").into())
 }
 
 fn kprobes(bench: &mut Bench<'_, '_>) {
@@ -144,7 +145,8 @@ fn uprobes(bench: &mut Bench<'_, '_>) {
         bench.attempt(
             Way::link(name, ProgType::KPROBE, attach, 0),
             |kernel, prog| {
-                let detail = LinkDetail::UprobeMulti { path: SELF_EXE, off };
+                // In this process alone: what it put into others' memory could not be taken out if it were killed.
+                let detail = LinkDetail::UprobeMulti { path: SELF_EXE, off, pid: std::process::id() };
                 kernel.link_create(prog, LinkTarget::None, attach, 0, detail)
             },
             Event::AtOnce(&mut |_, _, _| land()),
@@ -197,15 +199,16 @@ fn trampolines(bench: &mut Bench<'_, '_>) {
         ),
         Err(why) => bench.untried(&["lsm"], &why),
     }
-    // Whoever may attach one: it never runs.
-    if let Some(inactive) =
-        bench.node.files.get("security.lsm.bpf").filter(|fact| fact.support == Support::No)
-    {
-        let fact = Fact::new(Support::No, Evidence::Probed, inactive.source.clone()).reason(
-            "bpf is not among the active security modules: such a program loads, attaches and never runs",
-        );
+    if let Some(fact) = never_runs(bench.node.files) {
         bench.found.push(("bpf.fires.lsm".to_owned(), fact));
     }
+}
+
+/// The fact of LSM programs where `bpf` is not an active security module: whoever may attach one, it never runs.
+fn never_runs(files: &Facts) -> Option<Fact> {
+    let inactive = files.get("security.lsm.bpf").filter(|fact| fact.support == Support::No)?;
+    let fact = Fact::new(Support::No, Evidence::Probed, inactive.source.clone());
+    Some(fact.reason("bpf is not among the active security modules: such a program loads and never runs"))
 }
 
 fn iterator(bench: &mut Bench<'_, '_>) {
@@ -264,4 +267,29 @@ fn source_number(bench: &Bench<'_, '_>, source: &str) -> Result<u32, Untried> {
 /// A way whose event source the kernel does not have.
 fn absent_source(bench: &mut Bench<'_, '_>, name: &'static str, why: &Fact) {
     bench.tell(name, why.clone(), Fact::clone(why).reason("it cannot be attached"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_lsm_program_never_runs_where_bpf_is_known_to_be_inactive() {
+        let runs = |active| {
+            let mut files = Facts::default();
+            files.insert("security.lsm.bpf", probed(active, "/sys/kernel/security/lsm"));
+            never_runs(&files).map(|fact| fact.support)
+        };
+        assert_eq!(runs(Support::No), Some(Support::No));
+        assert_eq!(runs(Support::Yes), None, "it is tried");
+        assert_eq!(runs(Support::DeniedObserver), None, "not known");
+    }
+
+    #[test]
+    fn the_function_for_uprobes_is_found_in_the_executable() {
+        let off = landing_off().unwrap() as usize;
+        let file = std::fs::read("/proc/self/exe").unwrap();
+        assert!(off < file.len());
+        assert_ne!(file[off..off + 4], [0; 4]);
+    }
 }
