@@ -3,7 +3,8 @@
 //! Depth `attach` only. Programs are hung on objects that are made for this: interfaces in a network namespace of its
 //! own ([`net`]), a cgroup of its own ([`cgroup`]), sockets and perf events of this process; and, since there is no other
 //! way, on functions of the kernel that are hardly ever called ([`tracing`]), whose code is patched meanwhile. Each
-//! program counts its runs in a map ([`counter`]), returns what changes nothing, and is detached before the next one.
+//! program counts its runs in a map ([`counter`]), returns what changes nothing, and is detached before the next one, or when
+//! the process ends (uprobes).
 //!
 //! All of it belongs to descriptors and to the network namespace of the thread, and is gone with them however the
 //! process ends, but for the cgroup, which the parent removes once the worker has ended; or the next run, if the parent

@@ -14,6 +14,7 @@ use btf_catalog::{AttachType, ProgType};
 use rustix::thread::{name, set_name};
 use std::ffi::CStr;
 use std::hint::black_box;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -117,52 +118,68 @@ fn kprobes(bench: &mut Bench<'_, '_>) {
     }
 }
 
+/// Uprobes, on functions of this executable. They are not detached but end with the process: a process that is killed
+/// while it takes breakpoints out of its own memory leaves the kernel with uprobes that it cannot free ("leaking uprobe",
+/// `uprobe_unregister_nosync()`, kernel/events/uprobes.c of v6.18). When it has ended there is no such memory.
 fn uprobes(bench: &mut Bench<'_, '_>) {
-    let names = ["uprobe", "uretprobe", "uprobe_multi", "uprobe_session"];
-    let Some(off) = landing_off() else {
-        let why = probed(Support::Unknown, "/proc/self/maps")
-            .reason("a function of its own was not found in the executable");
-        return bench.untried(&names, &why);
-    };
-    let land = || {
-        black_box(landing());
-        Ok(())
-    };
-    for (name, at_return) in [("uprobe", false), ("uretprobe", true)] {
-        match source_number(bench, "uprobe") {
-            Ok(source) => bench.attempt(
-                on_event(name, ProgType::KPROBE),
-                |_, prog| hang(PerfEvent::Uprobe { source, path: SELF_EXE, off, at_return }, prog),
-                Event::AtOnce(&mut |_, _, _| land()),
-            ),
-            Err(why) => absent_source(bench, name, &why),
-        }
+    for (name, at_return, landing) in
+        [("uprobe", false, landing::<1> as Landing), ("uretprobe", true, landing::<2>)]
+    {
+        let source = match source_number(bench, "uprobe") {
+            Ok(source) => source,
+            Err(why) => {
+                absent_source(bench, name, &why);
+                continue;
+            }
+        };
+        on_landing(bench, on_event(name, ProgType::KPROBE), landing, &|_, prog, off| {
+            hang(PerfEvent::Uprobe { source, path: SELF_EXE, off, at_return }, prog)
+        });
     }
-    for (name, attach) in [
-        ("uprobe_multi", AttachType::TRACE_UPROBE_MULTI),
-        ("uprobe_session", AttachType::TRACE_UPROBE_SESSION),
+    for (name, attach, landing) in [
+        ("uprobe_multi", AttachType::TRACE_UPROBE_MULTI, landing::<3> as Landing),
+        ("uprobe_session", AttachType::TRACE_UPROBE_SESSION, landing::<4>),
     ] {
-        bench.attempt(
-            Way::link(name, ProgType::KPROBE, attach, 0),
-            |kernel, prog| {
-                // In this process alone: what it put into others' memory could not be taken out if it were killed.
-                let detail = LinkDetail::UprobeMulti { path: SELF_EXE, off, pid: std::process::id() };
-                kernel.link_create(prog, LinkTarget::None, attach, 0, detail)
-            },
-            Event::AtOnce(&mut |_, _, _| land()),
-        );
+        on_landing(bench, Way::link(name, ProgType::KPROBE, attach, 0), landing, &|kernel, prog, off| {
+            let detail = LinkDetail::UprobeMulti { path: SELF_EXE, off, pid: std::process::id() };
+            kernel.link_create(prog, LinkTarget::None, attach, 0, detail)
+        });
     }
 }
 
-/// The function that uprobes are put on. Nothing else calls it.
-#[inline(never)]
-extern "C" fn landing() -> u32 {
-    black_box(0x7054_4c4e)
+/// Tries a way at the offset of a function in the executable, for good.
+fn on_landing(
+    bench: &mut Bench<'_, '_>,
+    way: Way,
+    landing: Landing,
+    attach: &dyn Fn(&mut Kernel, BorrowedFd<'_>, u64) -> Result<OwnedFd, Errno>,
+) {
+    let Some(off) = file_off(landing) else {
+        let why =
+            probed(Support::Unknown, "/proc/self/maps").reason("its own function is not in an executable");
+        return bench.untried(&[way.name], &why);
+    };
+    bench.attempt(
+        way,
+        |kernel, prog| attach(kernel, prog, off).map(ManuallyDrop::new),
+        Event::AtOnce(&mut |_, _, _| {
+            landing();
+            Ok(())
+        }),
+    );
 }
 
-/// Where [`landing`] is in the file of this executable.
-fn landing_off() -> Option<u64> {
-    let address = (landing as extern "C" fn() -> u32 as *const ()).addr() as u64;
+type Landing = extern "C" fn() -> u32;
+
+/// A function that uprobes are put on. Nothing else calls it, and no other does the same.
+#[inline(never)]
+extern "C" fn landing<const NUMBER: u32>() -> u32 {
+    black_box(NUMBER)
+}
+
+/// Where a function is in the file of this executable.
+fn file_off(function: Landing) -> Option<u64> {
+    let address = (function as *const ()).addr() as u64;
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     maps.lines().find_map(|line| {
         // `first-end perms offset …`
@@ -238,7 +255,7 @@ fn clock(bench: &mut Bench<'_, '_>) {
     let mut run = |_: &mut Kernel, _: BorrowedFd<'_>, _: &OwnedFd| {
         let started = Instant::now();
         while started.elapsed() < LONG_ENOUGH {
-            black_box(landing());
+            black_box(0);
         }
         Ok(())
     };
@@ -286,10 +303,12 @@ mod tests {
     }
 
     #[test]
-    fn the_function_for_uprobes_is_found_in_the_executable() {
-        let off = landing_off().unwrap() as usize;
-        let file = std::fs::read("/proc/self/exe").unwrap();
-        assert!(off < file.len());
-        assert_ne!(file[off..off + 4], [0; 4]);
+    fn functions_for_uprobes_are_at_places_of_their_own_in_the_executable() {
+        let places = [landing::<1> as Landing, landing::<2>, landing::<3>, landing::<4>].map(file_off);
+        let byte_sz = std::fs::metadata("/proc/self/exe").unwrap().len();
+        for (index, place) in places.iter().enumerate() {
+            assert!(place.is_some_and(|off| off < byte_sz));
+            assert!(!places[..index].contains(place), "{places:?}");
+        }
     }
 }
