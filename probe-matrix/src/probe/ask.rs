@@ -6,7 +6,7 @@
 
 use super::Out;
 use super::asm;
-use super::caller::Caller;
+use super::caller::{CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, Caller};
 use crate::facts::{Evidence, Fact, Facts, Support};
 use crate::sys::{CallStats, Errno, Kernel, LogBuf, Map, MapCreate, ProgLoad, errno_name};
 use btf_catalog::{AttachType, Btf, BtfKind, HelperId, LinkType, MapType, ProgType, TypeId};
@@ -37,12 +37,6 @@ pub(crate) enum Needs {
     Perfmon,
     Both,
 }
-
-/// Numbers of the capabilities, include/uapi/linux/capability.h.
-const CAP_NET_ADMIN: u32 = 12;
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_PERFMON: u32 = 38;
-const CAP_BPF: u32 = 39;
 
 /// The largest numbers that the kernel's own BTF knows; none where it cannot be read.
 #[derive(Clone, Copy, Default, Debug)]
@@ -200,24 +194,14 @@ impl<'a> Node<'a> {
             .reason("refused although all capabilities asked for are held: a security module or lockdown")
     }
 
-    /// Names of the capabilities that the question needs and the caller lacks. CAP_SYS_ADMIN implies CAP_BPF and
-    /// CAP_PERFMON, and networking programs take it for CAP_NET_ADMIN.
-    fn missing(&self, needs: Needs) -> Vec<&'static str> {
-        let held = self.caller.effective.unwrap_or_default();
-        if held.has(CAP_SYS_ADMIN) {
-            return Vec::new();
-        }
-        let net = matches!(needs, Needs::NetAdmin | Needs::Both);
-        let perfmon = matches!(needs, Needs::Perfmon | Needs::Both);
-        [
-            ("CAP_BPF", CAP_BPF, true),
-            ("CAP_PERFMON", CAP_PERFMON, perfmon),
-            ("CAP_NET_ADMIN", CAP_NET_ADMIN, net),
-        ]
-        .into_iter()
-        .filter(|(_, number, wanted)| *wanted && !held.has(*number))
-        .map(|(name, _, _)| name)
-        .collect()
+    /// Names of the capabilities that the question needs and the caller lacks.
+    fn missing(&self, needs: Needs) -> Vec<String> {
+        self.caller.lacks(match needs {
+            Needs::Bpf => &[CAP_BPF],
+            Needs::NetAdmin => &[CAP_BPF, CAP_NET_ADMIN],
+            Needs::Perfmon => &[CAP_BPF, CAP_PERFMON],
+            Needs::Both => &[CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN],
+        })
     }
 }
 

@@ -58,8 +58,12 @@ pub(crate) const CAP_DAC_OVERRIDE: u32 = 1;
 pub(crate) const CAP_DAC_READ_SEARCH: u32 = 2;
 /// `CAP_NET_ADMIN`.
 pub(crate) const CAP_NET_ADMIN: u32 = 12;
+/// `CAP_PERFMON`, since v5.8.
+pub(crate) const CAP_PERFMON: u32 = 38;
 /// `CAP_BPF`, since v5.8.
 pub(crate) const CAP_BPF: u32 = 39;
+/// All that bpf(2) may ask for, of any program or map.
+pub const BPF_CAPABILITIES: [u32; 3] = [CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN];
 /// `CAP_SYS_ADMIN`.
 pub(crate) const CAP_SYS_ADMIN: u32 = 21;
 
@@ -142,6 +146,19 @@ impl Caller {
             memlock_soft_byte_sz: memlock.current,
             memlock_hard_byte_sz: memlock.maximum,
         }
+    }
+}
+
+impl Caller {
+    /// Names of those capabilities that bpf(2) would miss. CAP_SYS_ADMIN stands for each of
+    /// [`BPF_CAPABILITIES`]: `bpf_ns_capable()`, kernel/bpf/token.c (v6.9), and before that each place by itself.
+    pub fn lacks(&self, wanted: &[u32]) -> Vec<String> {
+        let held = self.effective.unwrap_or_default();
+        if held.has(CAP_SYS_ADMIN) {
+            return Vec::new();
+        }
+        let lacking = wanted.iter().filter(|number| !held.has(**number));
+        CapSet(lacking.fold(0, |set, number| set | 1 << number)).names()
     }
 }
 
