@@ -121,6 +121,6 @@ mod tests {
         node.caller.initial_user_namespace = Some(false);
         assert_eq!(node.cause_of_denial(), Cause::Privilege);
         assert!(node.lack().contains("user namespace"));
-        assert!(Node::for_tests(false).lack().contains("CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN"));
+        assert!(Node::for_tests(false).lack().contains("CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF"));
     }
 }
