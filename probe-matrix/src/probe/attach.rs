@@ -349,7 +349,7 @@ fn lsm(node: &Node<'_>, loads: Support) -> Fact {
 /// Whether the entry of a kernel function can be made to call a program: through ftrace, by its direct calls
 /// (x86 since v5.5, arm64 since v6.4), without which `bpf_trampoline_link_prog()` answers EBUSY or ENOTSUPP.
 fn trampoline(node: &Node<'_>) -> Fact {
-    const OPTION: &str = "kernel.config.DYNAMIC_FTRACE_WITH_DIRECT_CALLS";
+    const OPTION: &str = "kernel.config.CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS";
     let fact = |support| Fact::new(support, Evidence::Derived, OPTION);
     if node.files.support("security.ftrace_enabled") == Support::No {
         return fact(Support::No).reason("loads, but ftrace is switched off (kernel.ftrace_enabled is 0)");
@@ -367,10 +367,10 @@ fn trampoline(node: &Node<'_>) -> Fact {
 /// the kernel loads when they are first used; nothing is loaded to find out.
 fn classifier(node: &Node<'_>) -> Fact {
     const PARTS: [(&str, &str); 2] = [("NET_CLS_BPF", "cls_bpf"), ("NET_SCH_INGRESS", "sch_ingress")];
-    let fact = |support| Fact::new(support, Evidence::Derived, "kernel.config.NET_CLS_BPF");
+    let fact = |support| Fact::new(support, Evidence::Derived, "kernel.config.CONFIG_NET_CLS_BPF");
     let mut to_load = Vec::new();
     for (option, module) in PARTS {
-        let configured = node.files.get(&format!("kernel.config.{option}"));
+        let configured = node.files.get(&format!("kernel.config.CONFIG_{option}"));
         let installed = node.files.get(&format!("kernel.module.{module}"));
         match configured.map_or(Support::Unknown, |fact| fact.support) {
             Support::No => return fact(Support::No).reason(format!("CONFIG_{option} is off")),
