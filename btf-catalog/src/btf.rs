@@ -8,7 +8,9 @@ mod names;
 mod types;
 
 pub use crate::raw::BtfKind;
-use crate::raw::{HEADER_LAYOUT_SZ, HEADER_SZ, LAYOUT_SZ, MAGIC, TYPE_SZ, VERSION, u16_at, u32_at};
+use crate::raw::{
+    HEADER_LAYOUT_SZ, HEADER_SZ, INFO_KIND, INFO_VLEN, LAYOUT_SZ, MAGIC, TYPE_SZ, VERSION, u16_at, u32_at,
+};
 use bytes::Bytes;
 use memchr::memchr;
 use names::NameTable;
@@ -95,7 +97,7 @@ pub struct Btf {
     strings: Range<usize>,
     /// The string offset of the first own string: the base's string bytes.
     first_str: u32,
-    kinds: u32,
+    kinds: u128,
     stopped: Option<(TypeId, u8)>,
     names: OnceLock<NameTable>,
 }
@@ -174,8 +176,8 @@ impl Btf {
                 return Err(bad(format!("needs {TYPE_SZ} bytes, {left} are left")));
             }
             let info = u32_at(&data, at + 4, self.big_endian);
-            let raw_kind = (info >> 24 & 0x1f) as u8;
-            let vlen = (info & 0xffff) as usize;
+            let raw_kind = (info >> 24 & INFO_KIND) as u8;
+            let vlen = (info & INFO_VLEN) as usize;
             let kind = BtfKind::from_raw(raw_kind);
             if kind == BtfKind::Void {
                 return Err(bad("has kind 0".to_owned()));
@@ -280,7 +282,7 @@ impl Btf {
 
     /// The kinds that occur, ascending; `Unknown` stands for all that this build does not know.
     pub fn kinds_used(&self) -> impl Iterator<Item = BtfKind> + '_ {
-        (0..32u8).filter(|kind| self.kinds & 1 << kind != 0).map(BtfKind::from_raw)
+        (0..128u8).filter(|kind| self.kinds & 1 << kind != 0).map(BtfKind::from_raw)
     }
 
     /// The first type that could not be read because its kind is unknown and no layout tells its size, and that kind.

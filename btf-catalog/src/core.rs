@@ -76,9 +76,12 @@ pub struct RelocatedEntry {
 }
 
 impl RelocatedEntry {
-    /// The relocations that found nothing.
-    pub fn poisoned(&self) -> impl Iterator<Item = &Relocated> {
-        self.outcomes.iter().filter(|relocated| matches!(relocated.outcome, ReloOutcome::Poisoned(_)))
+    /// The relocations that found nothing usable, each with the reason.
+    pub fn poisoned(&self) -> impl Iterator<Item = (&Relocated, &'static str)> {
+        self.outcomes.iter().filter_map(|relocated| match relocated.outcome {
+            ReloOutcome::Poisoned(why) => Some((relocated, why)),
+            _ => None,
+        })
     }
 }
 

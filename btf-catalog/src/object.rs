@@ -81,6 +81,9 @@ pub struct BpfObject {
     pub maps: Vec<MapDef>,
     /// Symbols that the kernel must provide.
     pub externs: Vec<Extern>,
+    /// What else its loader has to do before the kernel sees it, in words: values to put into maps, struct_ops to
+    /// register.
+    pub left_to_loader: Vec<String>,
 }
 
 /// A program of an object: what is loaded by one `BPF_PROG_LOAD`.
@@ -190,8 +193,18 @@ impl BpfObject {
             let word: [u8; 4] = section.data.try_into().ok()?;
             Some(if file.big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) })
         });
+        let left_to_loader = left_to_loader(&file);
         let entries = link::entries(&file, &ext, btf.as_ref(), &maps, &externs)?;
-        Ok(BpfObject { big_endian: file.big_endian, license, kern_version, btf, entries, maps, externs })
+        Ok(BpfObject {
+            big_endian: file.big_endian,
+            license,
+            kern_version,
+            btf,
+            entries,
+            maps,
+            externs,
+            left_to_loader,
+        })
     }
 
     /// Whether the kernel takes the licence for GPL compatible: `license_is_gpl_compatible()` of
@@ -202,4 +215,15 @@ impl BpfObject {
             "GPL" | "GPL v2" | "GPL and additional rights" | "Dual BSD/GPL" | "Dual MIT/GPL" | "Dual MPL/GPL"
         )
     }
+}
+
+/// Parts of a file that are read, but that only its loader can bring to life.
+fn left_to_loader(file: &elf::File) -> Vec<String> {
+    let sections = file.sections.iter().filter_map(|section| match section.name {
+        ".maps" if !section.relocs.is_empty() => Some("initial values of its maps".to_owned()),
+        name if name.starts_with(".struct_ops") => Some(format!("the structures of section {name}")),
+        name if name.starts_with(".addr_space.") => Some(format!("the arena's variables of section {name}")),
+        _ => None,
+    });
+    sections.collect()
 }

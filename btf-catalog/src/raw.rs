@@ -13,6 +13,11 @@ pub const TYPE_SZ: usize = 12;
 /// Bytes of `struct btf_layout`: `info_sz`, `elem_sz`, `flags` (v7.1).
 pub const LAYOUT_SZ: usize = 4;
 
+/// `BTF_INFO_VLEN`: 24 bits. Kernels that take 16 demand that the others are 0, so one mask serves both.
+pub(crate) const INFO_VLEN: u32 = 0xff_ffff;
+/// `BTF_INFO_KIND`, shifted down: 7 bits, of which older kernels use 5.
+pub(crate) const INFO_KIND: u32 = 0x7f;
+
 /// `BTF_KIND_*`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[expect(missing_docs, reason = "the kernel's own names")]
@@ -40,7 +45,7 @@ pub enum BtfKind {
     Enum64 = 19,
     /// A kind that this build does not know, stepped over by its layout record; also any type behind one that could
     /// not be stepped over.
-    Unknown = 31,
+    Unknown = 127,
 }
 
 impl BtfKind {

@@ -156,6 +156,13 @@ impl HelperId {
     }
 }
 
+impl HelperId {
+    /// Whether only programs under a GPL compatible licence may call it.
+    pub fn gpl_only(self) -> bool {
+        Self::table().column(self.0, 2) == Some("gpl")
+    }
+}
+
 macro_rules! known {
     ($type:ident { $($(#[$doc:meta])* $name:ident = $id:literal),* $(,)? }) => {
         impl $type {
@@ -208,6 +215,7 @@ mod tests {
         assert_eq!(MapType::ARENA.to_string(), "arena");
         assert_eq!(HelperId(130).to_string(), "ringbuf_output");
         assert_eq!(HelperId::all().count(), 211);
+        assert!(HelperId(6).gpl_only() && !HelperId(1).gpl_only());
         assert!(AttachType::all().all(|attach| attach.prog_type().is_some()));
         assert!(LinkType::all().count() >= 14);
     }

@@ -1,10 +1,16 @@
 //! SIGINT and SIGTERM: the first asks the run to end in order, a second ends the process at once.
 
 use crate::exit::{Exit, Failure};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Makes a write beyond `ulimit -f` fail with EFBIG, which is told, instead of ending the process by SIGXFSZ.
+pub fn take_file_size_limit_as_error() {
+    // Where it cannot be caught the process ends as it would have.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
 
 /// The signal that was caught, if any.
 #[derive(Debug, Default)]

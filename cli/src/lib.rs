@@ -20,6 +20,7 @@ use std::process::ExitCode;
 /// Runs the command line and returns how the process should end.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    interrupt::take_file_size_limit_as_error();
     let exit = match parse(&arguments) {
         // Not a command of the user's, and its exit code is for its parent only.
         Ok(Cli { command: Command::Worker, .. }) => return run::worker::serve(),

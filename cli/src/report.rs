@@ -3,7 +3,7 @@
 use probe_matrix::facts::Fact;
 use probe_matrix::profile::{API_VERSION, Depth, NodeProfile, Tool};
 use probe_matrix::reasons::ReasonRow;
-use probe_matrix::verdict::{ProgramVerdict, Verdict};
+use probe_matrix::verdict::{ProgramVerdict, VariantVerdict, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -124,6 +124,34 @@ impl Summary {
         }
         summary
     }
+}
+
+/// Objects of the catalog that could not be read, which says nothing about the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UnusableObjects {
+    /// How many variants have one.
+    pub count: usize,
+    /// Whether some program has no other object for this machine: no verdict about it is one about the node.
+    pub of_whole_program: bool,
+}
+
+impl UnusableObjects {
+    /// Those behind these verdicts.
+    pub fn of(programs: &[ProgramVerdict]) -> UnusableObjects {
+        let unreadable = |variant: &VariantVerdict| !variant.load_tried && gives(variant, "PTL0101");
+        let mut unusable = UnusableObjects::default();
+        for program in programs {
+            let count = program.variants.iter().filter(|variant| unreadable(variant)).count();
+            let for_others = program.variants.iter().filter(|variant| gives(variant, "PTL0102")).count();
+            unusable.count += count;
+            unusable.of_whole_program |= count > 0 && count + for_others == program.variants.len();
+        }
+        unusable
+    }
+}
+
+fn gives(variant: &VariantVerdict, code: &str) -> bool {
+    variant.reasons.iter().any(|reason| reason.code == code)
 }
 
 /// `ReasonList`: reason codes with what they mean.

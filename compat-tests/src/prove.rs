@@ -14,7 +14,7 @@ use probe_matrix::assess::{self, Node};
 use probe_matrix::facts::{Evidence, Facts, Support};
 use probe_matrix::reasons::reason;
 use probe_matrix::select::{Candidate, Load, select};
-use probe_matrix::verdict::{self, Check, Outcome, ProgramVerdict, Reason, Verdict};
+use probe_matrix::verdict::{self, Check, Outcome, ProgramVerdict, Reason, VariantVerdict, Verdict};
 use probe_matrix::worker::{Job, WorkerError};
 
 /// What is to be judged.
@@ -70,6 +70,9 @@ pub enum ProveError {
         /// What there is.
         known: String,
     },
+    /// Nothing to judge, which is no success.
+    #[error("the catalog has no program")]
+    EmptyCatalog,
     /// The worker that loads could not be run, or was interrupted.
     #[error(transparent)]
     Worker(#[from] WorkerError),
@@ -90,6 +93,9 @@ fn chosen<'a>(
     options: &Options,
 ) -> Result<Vec<(&'a Program, Vec<&'a Variant>)>, ProveError> {
     let known = |names: Vec<&str>| names.join(", ");
+    if catalog.programs.is_empty() {
+        return Err(ProveError::EmptyCatalog);
+    }
     for name in &options.programs {
         if catalog.program(name).is_none() {
             let known = known(catalog.programs.iter().map(|program| program.name.as_str()).collect());
@@ -106,11 +112,21 @@ fn chosen<'a>(
             .map(|program| (program, program.variants.iter().collect()))
             .collect());
     };
-    let with_variant: Vec<_> =
-        programs.iter().filter_map(|program| Some((*program, vec![program.variant(wanted)?]))).collect();
+    let mut with_variant = Vec::new();
+    for program in programs {
+        match program.variant(wanted) {
+            Some(variant) => with_variant.push((program, vec![variant])),
+            // Of programs that were not asked for by name, those with such a variant are meant.
+            None if options.programs.is_empty() => {}
+            None => {
+                let known = known(program.variants.iter().map(|variant| variant.name.as_str()).collect());
+                return Err(ProveError::NotInCatalog { what: "variant", name: wanted.clone(), known });
+            }
+        }
+    }
     if with_variant.is_empty() {
-        let known =
-            known(programs.iter().flat_map(|p| &p.variants).map(|variant| variant.name.as_str()).collect());
+        let all = catalog.programs.iter().flat_map(|program| &program.variants);
+        let known = known(all.map(|variant| variant.name.as_str()).collect());
         return Err(ProveError::NotInCatalog { what: "variant", name: wanted.clone(), known });
     }
     Ok(with_variant)
@@ -141,24 +157,36 @@ fn prepare<'a>(catalog: &Catalog, variant: &'a Variant, arch: &str, big_endian: 
     Prepared { variant, object: object() }
 }
 
-/// Kernel functions by whose name the chosen variants attach: what the probe is to look for among the symbols.
-pub fn traced_functions(
+/// What the chosen variants attach to by name: what the probe is to look for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AttachTargets {
+    /// Kernel functions.
+    pub functions: Vec<String>,
+    /// Events of tracefs, as `group/name`.
+    pub tracepoints: Vec<String>,
+}
+
+/// Collects what the chosen variants attach to by name.
+pub fn attach_targets(
     catalog: &Catalog,
     options: &Options,
     arch: &str,
     big_endian: bool,
-) -> Result<Vec<String>, ProveError> {
-    let mut functions = Vec::new();
+) -> Result<AttachTargets, ProveError> {
+    let mut targets = AttachTargets::default();
     for (_, variants) in chosen(catalog, options)? {
         for variant in variants {
             if let Ok((_, requirements)) = prepare(catalog, variant, arch, big_endian).object {
-                functions.extend(assess::traced_functions(&requirements));
+                targets.functions.extend(assess::traced_functions(&requirements));
+                targets.tracepoints.extend(assess::tracepoints(&requirements));
             }
         }
     }
-    functions.sort();
-    functions.dedup();
-    Ok(functions)
+    for names in [&mut targets.functions, &mut targets.tracepoints] {
+        names.sort();
+        names.dedup();
+    }
+    Ok(targets)
 }
 
 /// Judges every chosen program. Without a `loader`, everything rests on facts.
@@ -191,22 +219,39 @@ pub fn preflight(
                 }
             };
             candidate.checks = assess::assess(&requirements, Node { facts: target.facts, btf: target.btf });
-            let relocated = relocate(&object, &requirements, target.btf, &mut candidate);
+            let ask_kernel = loader.is_some();
+            if ask_kernel {
+                leave_to_the_verifier(&mut candidate.checks);
+            }
+            let relocated = relocate(&object, &requirements, target.btf, ask_kernel, &mut candidate);
+            let mut notes = Vec::new();
             let load = match (&mut loader, relocated) {
                 // A degraded variant is not loaded once one runs without loss: nothing would come of it.
                 (Some(loader), Some(relocated)) if !candidate.is_ruled_out() && !found_one => {
                     on_event(Event::Loading { program: &program.name, variant: &prepared.variant.name });
-                    load(&object, &relocated, options, loader)?
+                    load(&object, &relocated, options, loader, &mut notes)?
                 }
                 _ => Load::NotTried,
             };
-            let verdict = candidate.judge(load);
+            let verdict = VariantVerdict { notes, ..candidate.judge(load) };
             found_one |= verdict.verdict == Verdict::Runs;
             judged.push(verdict);
         }
         verdicts.push(select(&program.name, judged));
     }
     Ok(verdicts)
+}
+
+/// What an object's instructions need may stand where they are never reached, which the verifier finds out by following
+/// them. Where it will be asked, such a need cannot fail before.
+fn leave_to_the_verifier(checks: &mut [Check]) {
+    let of_instructions =
+        |check: &&mut Check| matches!(check.code.as_str(), "PTL0105" | "PTL0207" | "PTL0208" | "PTL0209");
+    for check in checks.iter_mut().filter(of_instructions) {
+        if check.outcome == Outcome::Fail {
+            check.outcome = Outcome::Undecided;
+        }
+    }
 }
 
 /// An entry ready to be loaded: what it is, its instructions, and the id of what it attaches to.
@@ -224,15 +269,35 @@ fn relocate<'a>(
     object: &'a BpfObject,
     requirements: &Requirements,
     btf: Option<&TargetBtf>,
+    ask_kernel: bool,
     candidate: &mut Candidate,
 ) -> Option<Vec<Ready<'a>>> {
     let open = candidate.checks.len();
+    if object.entries.is_empty() {
+        candidate.faults.push(reason("PTL0101", &candidate.variant, "the object has no program"));
+        return None;
+    }
+    if object.entries.iter().all(|entry| !entry.autoload) {
+        let why =
+            "every program of the object waits for its loader to choose it (`?` before the section's name)";
+        candidate.checks.push(undecided("PTL0104", "choosing a program".to_owned(), why.to_owned()));
+    }
+    for part in &object.left_to_loader {
+        let why = "this build's loader does not do that".to_owned();
+        candidate.checks.push(undecided("PTL0104", part.clone(), why));
+    }
     let mut ready = Vec::new();
     let mut relocator = btf.map(|btf| Relocator::new(object, btf));
     for (entry, needs) in object.entries.iter().zip(&requirements.entries).filter(|(entry, _)| entry.autoload)
     {
         if let Some(why) = beyond_this_loader(object, entry, btf) {
             candidate.checks.push(undecided("PTL0104", format!("loading {}", entry.name), why));
+            continue;
+        }
+        let unseen = btf.is_some_and(|btf| btf.vmlinux.stopped_at().is_some());
+        if unseen && (needs.core_relos > 0 || needs.attach_btf) {
+            let why = "a part of the kernel's types could not be read".to_owned();
+            candidate.checks.push(undecided("PTL0602", format!("relocating {}", entry.name), why));
             continue;
         }
         let relocated = match &mut relocator {
@@ -253,14 +318,17 @@ fn relocate<'a>(
                 continue;
             }
         };
-        for miss in relocated.poisoned() {
+        for (miss, why) in relocated.poisoned() {
             let what = format!("{} (instruction {} of {})", miss.access, miss.insn_off, entry.name);
-            if needs.guarded {
+            if needs.guarded || ask_kernel {
                 // Behind a test that the object makes when it is loaded, a miss may be meant; the verifier knows.
-                let why = "missing, and perhaps never reached".to_owned();
-                candidate.checks.push(undecided("PTL0301", what, why));
+                candidate.checks.push(undecided(
+                    "PTL0301",
+                    what,
+                    format!("{why}, and perhaps never reached"),
+                ));
             } else {
-                candidate.faults.push(reason("PTL0301", &entry.name, format!("the kernel has no {what}")));
+                candidate.faults.push(reason("PTL0301", &entry.name, format!("{what}: {why}")));
             }
         }
         let attach_btf_id = btf.and_then(|btf| attach_target(entry, btf)).map_or(0, |id| id.0);
@@ -299,8 +367,13 @@ fn beyond_this_loader(object: &BpfObject, entry: &Entry, btf: Option<&TargetBtf>
     let Some(target) = &kind.target else {
         return Some("what it attaches to is chosen when it is loaded".to_owned());
     };
-    let btf = btf?;
-    let elsewhere = attach_target(entry, btf).is_none() && !btf.modules.is_empty();
+    if let Some(module) = &kind.target_module {
+        return Some(format!("{target} of module {module}: targets in modules are not loaded by this build"));
+    }
+    let Some(btf) = btf else { return Some("the types of the node's kernel are not at hand".to_owned()) };
+    // Without a module to look in, that it is missing is a fact and a check of its own.
+    let elsewhere = attach_target(entry, btf).is_none()
+        && (!btf.modules.is_empty() || btf.vmlinux.stopped_at().is_some());
     elsewhere.then(|| {
         format!("{target} is not in the kernel itself; targets in modules are not loaded by this build")
     })
@@ -325,17 +398,15 @@ fn load(
     ready: &[Ready],
     options: &Options,
     loader: &mut Loader,
+    notes: &mut Vec<String>,
 ) -> Result<Load, ProveError> {
     let mut entries = Vec::new();
     for Ready { entry, relocated, attach_btf_id } in ready {
         let Some(load) = EntryLoad::new(entry, &relocated.insns) else { continue };
         entries.push(EntryLoad { attach_btf_id: *attach_btf_id, ..load });
     }
-    if entries.is_empty() {
-        let nothing = reason("PTL0101", "object", "it has no program that is loaded unasked");
-        return Ok(Load::Refused(vec![nothing], None));
-    }
     let report = loader(&job(object, &entries, options.load)?)?;
+    notes.clone_from(&report.notes);
     let accepted = report.accepted.iter().map(|accepted| (accepted.entry.as_str(), accepted.log.as_str()));
     let failed = report.failures.iter().map(|f| (f.subject.as_deref().unwrap_or("object"), f.log.as_str()));
     let logs: Vec<String> = accepted

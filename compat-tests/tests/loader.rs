@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let tests = tests![
         maps_of_every_type_are_made_and_nothing_is_left
         an_object_of_clang_loads_with_its_btf
+        externs_of_a_program_that_is_not_loaded_change_nothing
         every_shipped_variant_loads_or_is_refused_for_a_reason
         rodata_is_constant_to_the_verifier
         a_refusal_carries_the_verifiers_words
@@ -91,6 +92,7 @@ fn object(entries: Vec<Entry>, maps: Vec<MapDef>) -> BpfObject {
         entries,
         maps,
         externs: Vec::new(),
+        left_to_loader: Vec::new(),
     }
 }
 
@@ -218,6 +220,25 @@ fn an_object_of_clang_loads_with_its_btf() {
     let log = &report.accepted[0].log;
     assert!(log.contains("processed ") && log.contains("'twice'"), "{log}");
     assert!(!log.contains("'through'"), "a hidden function is not verified by itself: {log}");
+}
+
+fn externs_of_a_program_that_is_not_loaded_change_nothing() {
+    let mut object =
+        BpfObject::parse(&include_bytes!("../cases/loader/externs.bpfel.o")[..]).expect("clang's object");
+    assert!(!object.externs.is_empty());
+    object.entries.retain(|entry| entry.autoload);
+    let report =
+        try_load(&object, ProgType::SCHED_CLS, None, LoadOptions::default(), Duration::from_secs(60))
+            .unwrap();
+    assert_eq!(report.notes, [""; 0], "loaded whole");
+    let accepted: Vec<_> = report.accepted.iter().map(|accepted| accepted.entry.as_str()).collect();
+    assert_eq!(accepted, ["callback", "lock"], "{report:#?}");
+    let [failure] = &report.failures[..] else { panic!("{report:#?}") };
+    assert_eq!(
+        (failure.subject.as_deref(), failure.cause),
+        (Some("global"), Cause::Verifier),
+        "{failure:#?}"
+    );
 }
 
 /// BTF id of what an entry attaches to, 0 where that is not looked up in the kernel's BTF; `None` if it is not there.
@@ -353,6 +374,21 @@ fn absurd_maps_are_refused_with_words() {
     assert_eq!(report.failures[0].errno.as_deref(), Some("E2BIG"), "{report:#?}");
     assert!(report.accepted.is_empty(), "no entry is loaded without its maps");
 
+    let report = one(map("empty", MapType::HASH, 4, 8, 0));
+    assert_eq!(report.failures[0].cause, Cause::Object, "{report:#?}");
+
+    let mut elsewhere = map("elsewhere", MapType::HASH, 4, 8, 1);
+    // BPF_F_NUMA_NODE
+    elsewhere.flags = 1 << 2;
+    elsewhere.numa_node = Some(1000);
+    assert_eq!(
+        one(elsewhere.clone()).failures[0].errno.as_deref(),
+        Some("EINVAL"),
+        "no machine has that node"
+    );
+    elsewhere.numa_node = Some(0);
+    assert!(one(elsewhere).is_accepted());
+
     let report = one(map("nonsense", MapType(4000), 4, 8, 1));
     assert_eq!(
         (report.failures[0].stage, report.failures[0].cause),
@@ -371,10 +407,8 @@ fn without_capabilities_it_is_the_observer() {
             rustix::thread::remove_capability_from_bounding_set(capability)
                 .expect("root may give up capabilities");
         }
-        let object = object(
-            vec![entry("e", vec![set(0, 0), RETURN])],
-            vec![map("trie", MapType::HASH_OF_MAPS, 4, 4, 1)],
-        );
+        let object =
+            object(vec![entry("e", vec![set(0, 0), RETURN])], vec![map("hash", MapType::HASH, 4, 4, 1)]);
         try_load(&object, ProgType::TRACEPOINT, None, LoadOptions::default(), Duration::from_secs(60))
     });
     let report = thread.join().expect("the thread ends").expect("a worker");

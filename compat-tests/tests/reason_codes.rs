@@ -4,7 +4,7 @@
 //! and a kernel whose answer to a load is chosen.
 
 use btf_catalog::core::TargetBtf;
-use btf_catalog::require::{EntryRequirements, IsaFeature, MapRequirement, Requirements};
+use btf_catalog::require::{ContextReads, EntryRequirements, IsaFeature, MapRequirement, Requirements};
 use btf_catalog::{AttachType, Btf, HelperId, MapType, ProgType};
 use compat_tests::loader::{Accepted, Cause, LoadOutcome, LoadReport, Stage};
 use compat_tests::prove::{Options, Target, preflight};
@@ -33,9 +33,11 @@ fn requirements() -> Requirements {
         attach_type_optional: false,
         attach_by: "lsm".to_owned(),
         target: Some("file_open".to_owned()),
+        target_module: None,
         attach_btf: true,
         sleepable: false,
-        helpers: BTreeSet::from([HelperId(1)]),
+        // map_lookup_elem, and trace_printk, which wants the GPL.
+        helpers: BTreeSet::from([HelperId(1), HelperId(6)]),
         kfuncs: BTreeSet::new(),
         kconfigs: BTreeSet::new(),
         ksyms: BTreeSet::new(),
@@ -47,6 +49,8 @@ fn requirements() -> Requirements {
         global_functions: false,
         loops: true,
         reads_pt_regs: false,
+        context: ContextReads::default(),
+        xdp_frags: false,
         guarded: false,
     };
     let unknown = EntryRequirements { prog_type: ProgType::UNSPEC, attach_type: None, ..entry.clone() };
@@ -71,8 +75,8 @@ fn requirements() -> Requirements {
     };
     Requirements {
         big_endian: false,
-        license: "GPL".to_owned(),
-        gpl_compatible: true,
+        license: "Proprietary".to_owned(),
+        gpl_compatible: false,
         entries: vec![entry, unknown, traced, forbidden],
         maps: vec![map],
     }
@@ -212,8 +216,9 @@ fn every_code_of_the_table_is_given() {
     for support in [Support::No, Support::DeniedWorkload, Support::DeniedObserver, Support::Unknown] {
         given.extend(codes_of_checks(support));
     }
-    // A kernel without the types that the objects know.
-    given.extend(codes(&judge(&catalog, "x86_64", &all, Some(&no_types), None)));
+    // A kernel without the types that the objects know, whose verifier finds out.
+    let verifier = refused(Stage::Load, Cause::Verifier);
+    given.extend(codes(&judge(&catalog, "x86_64", &all, Some(&no_types), Some(&verifier))));
     for (stage, cause) in [
         (Stage::Load, Cause::Verifier),
         (Stage::Load, Cause::Unsupported),

@@ -209,7 +209,7 @@ fn check_licence(
         return;
     }
     let gpl_only: Vec<_> =
-        entry.helpers.iter().filter(|helper| is_gpl_only(**helper)).map(HelperId::to_string).collect();
+        entry.helpers.iter().filter(|helper| helper.gpl_only()).map(HelperId::to_string).collect();
     if !gpl_only.is_empty() {
         let message = format!(
             "entry {}: licence `{}` is not GPL compatible, as {} want it to be",
@@ -219,40 +219,6 @@ fn check_licence(
         );
         report.error(Check::Licence, Some(target), message);
     }
-}
-
-/// Helpers whose `struct bpf_func_proto` has `gpl_only = true`: kernel/trace/bpf_trace.c, kernel/bpf/{helpers,stackmap}.c
-/// and net/core/filter.c of v6.12.
-const GPL_ONLY: [&str; 25] = [
-    "probe_read",
-    "trace_printk",
-    "perf_event_read",
-    "perf_event_output",
-    "get_stackid",
-    "get_current_task",
-    "probe_write_user",
-    "probe_read_str",
-    "perf_event_read_value",
-    "perf_prog_read_value",
-    "override_return",
-    "get_stack",
-    "skb_output",
-    "probe_read_user",
-    "probe_read_kernel",
-    "probe_read_user_str",
-    "probe_read_kernel_str",
-    "read_branch_records",
-    "xdp_output",
-    "seq_printf",
-    "seq_write",
-    "seq_printf_btf",
-    "get_branch_snapshot",
-    "trace_vprintk",
-    "copy_from_user_task",
-];
-
-fn is_gpl_only(helper: HelperId) -> bool {
-    helper.name().is_some_and(|name| GPL_ONLY.contains(&name))
 }
 
 /// Objects for all architectures come in both byte orders.
@@ -327,18 +293,6 @@ fn check_loses(best: &Variant, report: &mut Report) {
             let message =
                 format!("does not provide `{lost}`, as `{}` does, and does not say so in `loses`", best.name);
             report.error(Check::Loses, None, message);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gpl_only_helpers_are_helpers() {
-        for name in GPL_ONLY {
-            assert!(HelperId::from_name(name).is_some_and(is_gpl_only), "{name}");
         }
     }
 }

@@ -4,12 +4,15 @@
 //! may stand behind a test which the object makes at load time ([`EntryRequirements::guarded`]) cannot fail here: only
 //! loading tells whether it is reached.
 
+mod attach;
+
+pub use attach::{traced_functions, tracepoints};
+
 use crate::facts::{Evidence, Fact, Facts, Support};
 use crate::verdict::{Check, Outcome, Stage};
 use btf_catalog::core::TargetBtf;
 use btf_catalog::require::{EntryRequirements, MapRequirement, Requirements};
-use btf_catalog::{BtfKind, MapType, ProgType};
-use std::sync::LazyLock;
+use btf_catalog::{MapType, ProgType};
 
 /// What an object's needs are held against.
 #[derive(Clone, Copy)]
@@ -20,40 +23,12 @@ pub struct Node<'a> {
     pub btf: Option<&'a TargetBtf>,
 }
 
-/// One row of `data/attach.tsv`.
-struct AttachRow {
-    prefix: &'static str,
-    target: &'static str,
-    facts: Vec<&'static str>,
-}
-
-static ATTACH: LazyLock<Vec<AttachRow>> = LazyLock::new(|| {
-    include_str!("../data/attach.tsv")
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| {
-            let mut columns = line.split('\t');
-            let mut next = || columns.next().expect("attach.tsv has three columns");
-            let (prefix, target, facts) = (next(), next(), next());
-            AttachRow { prefix, target, facts: facts.split(',').filter(|fact| *fact != "-").collect() }
-        })
-        .collect()
-});
-
-/// The functions that an object attaches to by name and whose existence no BTF settles: what a probe should look for.
-pub fn traced_functions(requirements: &Requirements) -> Vec<String> {
-    let traced = requirements.entries.iter().filter(|entry| {
-        ATTACH.iter().any(|row| row.prefix == entry.attach_by && matches!(row.target, "symbol" | "btf_func"))
-    });
-    traced.filter_map(|entry| entry.target.clone()).collect()
-}
-
 /// Holds every need of an object against the node's facts.
 pub fn assess(requirements: &Requirements, node: Node) -> Vec<Check> {
     let mut checks = Checks { node, list: Vec::new() };
     for entry in requirements.entries.iter().filter(|entry| entry.autoload) {
         checks.types(entry);
-        checks.instructions(entry);
+        checks.instructions(entry, requirements.gpl_compatible);
         checks.attach(entry);
     }
     for map in &requirements.maps {
@@ -93,32 +68,33 @@ impl Checks<'_> {
         match entry.attach_type {
             // Without its attach type, the program is still taken by older kernels.
             Some(attach) if !entry.attach_type_optional => {
+                let requirement = format!("{} programs at {attach}", entry.prog_type);
                 let fact = format!("bpf.attach_type.{attach}");
-                self.ask(
-                    Stage::Load,
-                    "PTL0202",
-                    format!("{} programs at {attach}", entry.prog_type),
-                    &fact,
-                    false,
-                );
-                if entry.sleepable {
-                    let fact = format!("bpf.sleepable.{attach}");
-                    let requirement = format!("sleepable {} programs at {attach}", entry.prog_type);
-                    self.ask(Stage::Load, "PTL0202", requirement, &fact, false);
-                }
+                self.ask(Stage::Load, "PTL0202", requirement, &fact, false);
             }
             _ => {
                 let fact = format!("bpf.prog_type.{}", entry.prog_type);
                 self.ask(Stage::Load, "PTL0201", format!("{} programs", entry.prog_type), &fact, false);
             }
         }
+        if entry.sleepable {
+            let fact = format!("bpf.sleepable.{}", sleepable_kind(&entry.attach_by));
+            let requirement = format!("{} programs that sleep", entry.attach_by);
+            self.ask(Stage::Load, "PTL0202", requirement, &fact, false);
+        }
         if entry.core_relos > 0 || entry.attach_btf {
             self.ask(Stage::Load, "PTL0210", "the kernel's types (BTF)".to_owned(), "btf.vmlinux", false);
         }
     }
 
-    fn instructions(&mut self, entry: &EntryRequirements) {
+    fn instructions(&mut self, entry: &EntryRequirements, gpl_compatible: bool) {
         let guarded = entry.guarded;
+        for helper in entry.helpers.iter().filter(|helper| helper.gpl_only() && !gpl_compatible) {
+            let fact = Fact::new(Support::No, Evidence::Derived, "the object's licence")
+                .reason("the licence is not compatible with the GPL, as the helper demands");
+            let requirement = format!("calling bpf_{helper} under this licence");
+            self.push(against(Stage::Load, "PTL0105", requirement, "object", Some(&fact), guarded));
+        }
         for helper in &entry.helpers {
             let member = format!("bpf.helper.{}.{helper}", entry.prog_type);
             // A type none of whose helpers could be asked for has one fact for all of them.
@@ -139,135 +115,16 @@ impl Checks<'_> {
         let features = [
             (entry.loops, "bounded_loops", "loops that are not unrolled"),
             (entry.subprograms, "subprograms", "functions of its own"),
-            (entry.global_functions, "global_functions", "functions that are verified by themselves"),
             (entry.insns > 4096, "large_programs", "more than 4096 instructions"),
         ];
         for (_, feature, requirement) in features.into_iter().filter(|(needed, ..)| *needed) {
             let fact = format!("bpf.verifier.{feature}");
             self.ask(Stage::Load, "PTL0209", requirement.to_owned(), &fact, guarded);
         }
-    }
-
-    fn attach(&mut self, entry: &EntryRequirements) {
-        let Some(row) = ATTACH.iter().find(|row| row.prefix == entry.attach_by) else {
-            let fact = Fact::new(Support::Unknown, Evidence::Assumed, "the table of ways to attach")
-                .reason("no fact tells whether this can be attached");
-            let requirement = format!("attaching {} programs", entry.attach_by);
-            self.push(against(Stage::Attach, "PTL0203", requirement, "object", Some(&fact), false));
-            return;
-        };
-        for fact in &row.facts {
-            let (code, requirement) = match *fact {
-                "security.lsm.bpf" => ("PTL0212", "bpf among the active security modules".to_owned()),
-                "mounts.cgroup_v2" => ("PTL0203", "a mount of cgroup v2".to_owned()),
-                _ => ("PTL0203", format!("attaching {} programs", entry.attach_by)),
-            };
-            self.ask(Stage::Attach, code, requirement, fact, false);
+        if entry.global_functions {
+            let requirement = "functions that are verified by themselves".to_owned();
+            self.ask(Stage::Load, "PTL0209", requirement, "bpf.btf.func_global", guarded);
         }
-        let Some(target) = &entry.target else { return };
-        match row.target {
-            "btf_func" => {
-                self.in_btf(Stage::Load, format!("function {target}"), target, BtfKind::Func);
-                self.symbol(target, true);
-            }
-            "btf_tracepoint" => {
-                // The name may stand behind its group: tracepoint/skb/kfree_skb.
-                let name = target.rsplit('/').next().unwrap_or(target);
-                let typedef = format!("btf_trace_{name}");
-                let stage = if entry.attach_btf { Stage::Load } else { Stage::Attach };
-                self.in_btf(stage, format!("tracepoint {name}"), &typedef, BtfKind::Typedef);
-            }
-            "btf_lsm" => {
-                self.in_btf(
-                    Stage::Load,
-                    format!("LSM hook {target}"),
-                    &format!("bpf_lsm_{target}"),
-                    BtfKind::Func,
-                );
-            }
-            "btf_iter" => {
-                self.in_btf(
-                    Stage::Load,
-                    format!("iterator {target}"),
-                    &format!("bpf_iter_{target}"),
-                    BtfKind::Func,
-                );
-            }
-            "symbol" => self.symbol(target, false),
-            _ => {}
-        }
-    }
-
-    /// Whether the kernel's types have the attach target.
-    ///
-    /// That they lack it means that it is not there only where the target is looked up in BTF at load: a tracepoint of a
-    /// module without BTF can be attached to by name.
-    fn in_btf(&mut self, stage: Stage, requirement: String, name: &str, kind: BtfKind) {
-        let fact = |support| Fact::new(support, Evidence::Derived, "/sys/kernel/btf");
-        let fact = match self.node.btf {
-            None => fact(Support::Unknown).reason("the kernel's BTF could not be read"),
-            Some(btf) => {
-                let modules = btf.modules.iter().map(|(_, module)| module);
-                let mut all = std::iter::once(&btf.vmlinux).chain(modules);
-                let missing =
-                    format!("no {} {name} in the BTF of the kernel and of its modules", kind.name());
-                if all.any(|btf| btf.find_by_name_kind(name, kind).is_some()) {
-                    fact(Support::Yes)
-                } else if let Some(unread) = self.unread_btf(btf) {
-                    fact(Support::Unknown).reason(format!("{missing}, but {unread} could not be read"))
-                } else if stage == Stage::Attach {
-                    fact(Support::Unknown).reason(format!("{missing}; a module without BTF may have it"))
-                } else {
-                    fact(Support::No).reason(missing)
-                }
-            }
-        };
-        self.push(against(stage, "PTL0204", requirement, "btf.vmlinux", Some(&fact), false));
-    }
-
-    /// What part of the kernel's types was not seen.
-    fn unread_btf(&self, btf: &TargetBtf) -> Option<String> {
-        if btf.vmlinux.stopped_at().is_some() {
-            return Some("a part of vmlinux's".to_owned());
-        }
-        let unusable = self.node.facts.get("btf.modules")?.value.as_ref()?.get("unusable")?.as_array()?;
-        let names: Vec<&str> = unusable.iter().filter_map(serde_json::Value::as_str).collect();
-        (!names.is_empty()).then(|| format!("that of {}", names.join(", ")))
-    }
-
-    /// Whether a function can be traced by its name: by ftrace (fentry) or by a kprobe.
-    fn symbol(&mut self, function: &str, by_ftrace: bool) {
-        let name = format!("symbol.{function}");
-        let requirement = format!("function {function} can be traced");
-        let Some(fact) = self.node.facts.get(&name) else {
-            self.ask(Stage::Attach, "PTL0204", requirement, &name, false);
-            return;
-        };
-        let told = |key: &str| {
-            fact.value.as_ref().and_then(|value| value.get(key)).and_then(serde_json::Value::as_bool)
-        };
-        let copies = fact
-            .value
-            .as_ref()
-            .and_then(|value| value.get("copies")?.as_array())
-            .is_some_and(|c| !c.is_empty());
-        let (code, answer) = match fact.support {
-            Support::No if copies => ("PTL0215", fact.clone()),
-            Support::Yes if by_ftrace && told("in_filter_functions") == Some(false) => (
-                "PTL0216",
-                Fact { support: Support::No, ..fact.clone() }.reason("not among available_filter_functions"),
-            ),
-            Support::Yes if by_ftrace && told("in_filter_functions").is_none() => (
-                "PTL0216",
-                Fact { support: Support::Unknown, ..fact.clone() }
-                    .reason("available_filter_functions could not be read"),
-            ),
-            Support::Yes if !by_ftrace && told("blacklisted") == Some(true) => {
-                ("PTL0216", Fact { support: Support::No, ..fact.clone() }.reason("on the kprobes blacklist"))
-            }
-            _ => ("PTL0204", fact.clone()),
-        };
-        self.push(against(Stage::Attach, code, requirement, &name, Some(&answer), false));
     }
 
     fn map(&mut self, map: &MapRequirement) {
@@ -304,6 +161,15 @@ impl Checks<'_> {
                 false,
             );
         }
+    }
+}
+
+/// The name that facts have for programs that sleep, by section prefix: a return probe is a kind of its probe.
+fn sleepable_kind(prefix: &str) -> &str {
+    match prefix.split('.').next().unwrap_or(prefix) {
+        "fexit" => "fentry",
+        "uretprobe" | "usdt" => "uprobe",
+        kind => kind,
     }
 }
 

@@ -166,7 +166,7 @@ pub enum ProfileError {
     },
     /// Not JSON, or not of the form.
     #[error("not a node profile: {0}")]
-    Form(#[from] serde_json::Error),
+    Form(serde_json::Error),
     /// Another document.
     #[error(
         "not a node profile: apiVersion is `{api_version}` and kind is `{kind}`, wanted `{API_VERSION}` and `{KIND}`"
@@ -216,7 +216,7 @@ impl NodeProfile {
         if bytes.len() > PROFILE_BYTE_SZ_MAX {
             return Err(ProfileError::TooLarge { byte_sz: bytes.len() });
         }
-        let envelope: Envelope = serde_json::from_slice(bytes)?;
+        let envelope: Envelope = serde_json::from_slice(bytes).map_err(ProfileError::Form)?;
         if envelope.api_version != API_VERSION || envelope.kind != KIND {
             let shown = |text: &str| crate::probe::printable::printable(text, 64);
             return Err(ProfileError::Kind {
@@ -227,7 +227,7 @@ impl NodeProfile {
         if envelope.schema > SCHEMA {
             return Err(ProfileError::Schema { schema: envelope.schema });
         }
-        Ok(serde_json::from_slice(bytes)?)
+        serde_json::from_slice(bytes).map_err(ProfileError::Form)
     }
 
     /// Writes the profile as JSON with a stable order of keys, and a newline at the end.

@@ -64,8 +64,11 @@ impl Candidate {
             }
         };
         let blocked = refused || self.is_ruled_out() || !reasons.is_empty() && !open;
-        let failing = self.checks.iter().filter(|check| check.outcome == Outcome::Fail);
-        reasons.extend(failing.map(reason_of));
+        // What the facts said the node lacks explains a refusal better than the verifier's words.
+        let lacking = |check: &&Check| refused && check.stage == Stage::Load && check.support == Support::No;
+        let failing = |check: &&Check| check.outcome == Outcome::Fail || lacking(check);
+        let of_facts: Vec<Reason> = self.checks.iter().filter(failing).map(reason_of).collect();
+        reasons.splice(0..0, of_facts);
         if !blocked {
             let undecided: Vec<_> =
                 self.checks.iter().filter(|check| check.outcome == Outcome::Undecided).collect();
@@ -92,6 +95,7 @@ impl Candidate {
             loses: self.loses,
             checks: self.checks,
             load_tried,
+            notes: Vec::new(),
             verifier_log,
         }
     }

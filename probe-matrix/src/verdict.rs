@@ -114,6 +114,9 @@ pub struct VariantVerdict {
     pub checks: Vec<Check>,
     /// Whether the kernel was asked to load it.
     pub load_tried: bool,
+    /// What it was loaded without that an older kernel does not know, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The verifier's log where it was kept (`--verbose`) or where the load was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier_log: Option<String>,

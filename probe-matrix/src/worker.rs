@@ -55,7 +55,7 @@ pub struct Job {
 #[non_exhaustive]
 pub enum WorkerError {
     /// The system refused to make one.
-    #[error("failed to start the worker: {what}: {error}")]
+    #[error("failed to start the worker: {what}: {error}{}", remedy(error))]
     Start {
         /// What was tried.
         what: &'static str,
@@ -100,6 +100,17 @@ pub enum WorkerError {
         /// The end of what it wrote to standard error.
         stderr: String,
     },
+}
+
+/// What to do about a worker that cannot be started.
+fn remedy(error: &std::io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOENT | Errno::ACCESS) => "; is /proc mounted, and may this user execute portolan?",
+        Some(Errno::MFILE | Errno::NFILE) => "; too few files may be open: raise `ulimit -n`",
+        Some(Errno::AGAIN) => "; too few processes are allowed: raise `ulimit -u` or the cgroup's pids.max",
+        Some(Errno::NOMEM) => "; too little memory is allowed: raise the cgroup's limit or `ulimit -v`",
+        _ => "",
+    }
 }
 
 /// First line of a request.

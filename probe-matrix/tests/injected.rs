@@ -28,6 +28,8 @@ fn probe_as(effective: CapSet, answer: impl FnMut(Question<'_>) -> Option<Answer
     options.caller.effective = Some(effective);
     options.caller.initial_user_namespace = Some(true);
     options.caller.seccomp = Some(0);
+    options.caller.lsm_label = None;
+    options.caller.memlock_soft_byte_sz = None;
     let kernel = Kernel::injected(Box::new(answer));
     let mut facts = Facts::default();
     probe::run(&options, kernel, &mut |_| Ok(()), &mut |name, fact| facts.insert(name, fact)).unwrap();
@@ -41,7 +43,11 @@ fn always(answer: Answer) -> impl FnMut(Question<'_>) -> Option<Answer> {
         Question::ProgLoad(_)
         | Question::MapCreate(_)
         | Question::Other(
-            Command::BtfLoad | Command::LinkCreate | Command::TokenCreate | Command::RawTracepointOpen,
+            Command::BtfLoad
+            | Command::LinkCreate
+            | Command::ProgAttach
+            | Command::TokenCreate
+            | Command::RawTracepointOpen,
         ) => Some(answer.clone()),
         _ => None,
     }
@@ -74,9 +80,9 @@ fn without_capabilities_it_is_the_observer_who_is_denied() {
     let facts = probe_as(CapSet(0), always(silent(Errno::PERM)));
     let fact = facts.get("bpf.prog_type.xdp").unwrap();
     assert_eq!((fact.support, fact.errno.as_deref()), (Support::DeniedObserver, Some("EPERM")));
-    assert_eq!(fact.reason.as_deref(), Some("this caller lacks CAP_BPF, CAP_NET_ADMIN"));
+    assert_eq!(fact.reason.as_deref(), Some("this caller lacks CAP_NET_ADMIN, CAP_BPF"));
     let fact = facts.get("bpf.prog_type.kprobe").unwrap();
-    assert_eq!(fact.reason.as_deref(), Some("this caller lacks CAP_BPF, CAP_PERFMON"));
+    assert_eq!(fact.reason.as_deref(), Some("this caller lacks CAP_PERFMON, CAP_BPF"));
     assert!(asked(&facts).all(|(_, fact)| fact.support != Support::DeniedWorkload));
 }
 
@@ -151,6 +157,53 @@ fn load_is_not_attach() {
     assert_eq!(facts.support("bpf.link.kprobe_multi"), Support::No);
     // EOPNOTSUPP is not how a kernel without tcx answers.
     assert_eq!(facts.support("bpf.attach.tcx"), Support::Unknown);
+}
+
+/// A kernel that takes every program, has no links, and answers this to BPF_PROG_ATTACH.
+fn without_links(prog_attach: Errno) -> Facts {
+    probe(move |question| match question {
+        Question::ProgLoad(load) if load.insns.len() == 16 && load.insns[0] == 0xb7 => Some(Answer::Accept),
+        Question::ProgLoad(_) => Some(taken()),
+        Question::Other(Command::LinkCreate) => Some(silent(Errno::INVAL)),
+        Question::Other(Command::ProgAttach) => Some(silent(prog_attach)),
+        _ => None,
+    })
+}
+
+#[test]
+fn no_link_is_not_no_way_to_attach() {
+    // As before v5.7.
+    let facts = without_links(Errno::BADF);
+    for name in ["bpf.attach.cgroup", "bpf.attach.perf_event", "bpf.attach.xdp", "bpf.attach.sockmap"] {
+        assert_eq!(facts.support(name), Support::Yes, "{name}: {:?}", facts.get(name));
+    }
+    for name in ["bpf.link.cgroup", "bpf.link.perf_event", "bpf.attach.tcx", "bpf.attach.uprobe_multi"] {
+        assert_eq!(facts.support(name), Support::No, "{name}: {:?}", facts.get(name));
+    }
+    for name in ["cgroup_inet_ingress", "cgroup_device", "cgroup_sysctl", "cgroup_sock_ops", "sk_msg_verdict"]
+    {
+        let name = format!("bpf.attach_type.{name}");
+        assert_eq!(facts.support(&name), Support::Yes, "{name}: {:?}", facts.get(&name));
+    }
+    // Read from the program's type and the event sources: no call shows them.
+    for name in ["bpf.attach.perf_event", "bpf.attach.xdp"] {
+        let evidence = facts.get(name).unwrap().evidence;
+        assert!(matches!(evidence, Evidence::Derived), "{name}: {evidence}");
+    }
+}
+
+#[test]
+fn without_a_link_prog_attach_is_read_like_any_other_answer() {
+    for (errno, support) in [
+        (Errno::INVAL, Support::No),
+        (Errno::PERM, Support::DeniedWorkload),
+        (Errno::NOMEM, Support::Unknown),
+        (Errno::NOENT, Support::Unknown),
+    ] {
+        let facts = without_links(errno);
+        assert_eq!(facts.support("bpf.attach.cgroup"), support, "{errno:?}");
+        assert_eq!(facts.support("bpf.attach_type.cgroup_device"), support, "{errno:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One type and its parts, read where they lie.
 
 use super::{Btf, TypeId};
-use crate::raw::{BtfKind, TYPE_SZ, u32_at};
+use crate::raw::{BtfKind, INFO_KIND, INFO_VLEN, TYPE_SZ, u32_at};
 use std::ops::Range;
 
 /// One type of a [`Btf`].
@@ -62,7 +62,7 @@ impl<'a> Type<'a> {
     }
 
     /// Where it begins in [`Btf::bytes`] of the BTF that has it; 0 for `void` and for what cannot be seen.
-    pub(crate) fn byte_off(self) -> usize {
+    pub fn byte_off(self) -> usize {
         self.off
     }
 
@@ -79,13 +79,13 @@ impl<'a> Type<'a> {
         match (self.off, self.id) {
             (0, TypeId::VOID) => BtfKind::Void,
             (0, _) => BtfKind::Unknown,
-            _ => BtfKind::from_raw((self.info() >> 24 & 0x1f) as u8),
+            _ => BtfKind::from_raw((self.info() >> 24 & INFO_KIND) as u8),
         }
     }
 
     /// `vlen`: members, enumerators, parameters, variables.
     pub fn vlen(self) -> usize {
-        (self.info() & 0xffff) as usize
+        (self.info() & INFO_VLEN) as usize
     }
 
     /// `kind_flag`: bitfield offsets in a struct, signedness of an enum, union of a forward declaration.

@@ -147,7 +147,7 @@ fn field_value(btf: &Btf, spec: &Spec) -> Result<FieldValue, String> {
             K::FieldByteOffset => Ok(FieldValue {
                 value: u64::from(spec.bit_off / 8),
                 validate: true,
-                moves: Some((last.ty, size)),
+                moves: Some((last.ty, element_sz(btf, last.ty).ok_or_else(no_size)?)),
             }),
             K::FieldByteSize => Ok(plain(u64::from(size))),
             kind => Err(format!("{kind:?} of an array element")),
@@ -181,7 +181,8 @@ fn field_value(btf: &Btf, spec: &Spec) -> Result<FieldValue, String> {
     }
     let value = match spec.kind {
         K::FieldByteOffset => {
-            let moves = (!bitfield).then_some((ty.id(), byte_sz));
+            let moves =
+                if bitfield { None } else { Some((ty.id(), element_sz(btf, ty.id()).ok_or_else(no_size)?)) };
             return Ok(FieldValue { value: u64::from(byte_off), validate: !bitfield, moves });
         }
         // Of a bitfield, the compiler may choose other units than ours.
@@ -205,6 +206,19 @@ fn field_value(btf: &Btf, spec: &Spec) -> Result<FieldValue, String> {
         kind => return Err(format!("{kind:?} is not about a field")),
     };
     Ok(plain(value))
+}
+
+/// Bytes that a load of a field moves: of an array, those of one element, however long the array is (libbpf 1.6).
+fn element_sz(btf: &Btf, ty: TypeId) -> Option<u32> {
+    let mut at = btf.resolve(ty);
+    // As deep as types are followed anywhere; deeper arrays have no size either.
+    for _ in 0..32 {
+        match at.array() {
+            Some(array) => at = btf.resolve(array.elem),
+            None => break,
+        }
+    }
+    btf.size_of(at.id())
 }
 
 /// `bpf_core_calc_type_relo()` of a type that is there.

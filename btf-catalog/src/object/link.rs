@@ -95,6 +95,14 @@ pub(super) fn entries(
     let mut entries: Vec<Entry> = Vec::new();
     let mut in_all = 0;
     for span in spans.iter().filter(|span| file.sections[span.section].name != ".text") {
+        if !span.global {
+            let section = file.sections[span.section].name.to_owned();
+            let what = format!(
+                "function {} is static; a program must be global, as every loader demands",
+                span.name
+            );
+            return Err(ObjectError::Section { section, what });
+        }
         let entry = linker.link(*span)?;
         in_all += entry.insns.len();
         if in_all > MAX_INSNS_IN_ALL {
@@ -248,6 +256,10 @@ impl<'a> Linker<'_, 'a> {
             let off = (symbol.value as i64).wrapping_add(addend);
             let value_off = u32::try_from(off).map_err(|_| format!("refers to byte {off} of global data"))?;
             entry.map_refs.push(MapRef { insn_off: index, map: *map, value_off: Some(value_off) });
+            return Ok(None);
+        }
+        if self.file.sections[target].name.starts_with(".addr_space.") {
+            // A variable in an arena, whose address only the loader that makes the arena knows.
             return Ok(None);
         }
         let place = (target, symbol.value.wrapping_add_signed(addend));

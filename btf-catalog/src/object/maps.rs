@@ -32,6 +32,8 @@ pub struct MapDef {
     pub flags: u32,
     /// `map_extra`: the number of hash functions of a bloom filter, the address of an arena.
     pub map_extra: u64,
+    /// NUMA node that its memory is wanted from.
+    pub numa_node: Option<u32>,
     /// Type of a key in the object's BTF.
     pub key_type: Option<TypeId>,
     /// Type of a value in the object's BTF.
@@ -128,10 +130,8 @@ fn definition(btf: &Btf, name: &str, def: Type, depth: usize) -> Result<MapDef, 
             "type" => map.map_type = MapType(number(btf, &member).map_err(bad)?),
             "max_entries" => map.max_entries = number(btf, &member).map_err(bad)?,
             "map_flags" => map.flags = number(btf, &member).map_err(bad)?,
-            "numa_node" => {
-                number(btf, &member).map_err(bad)?;
-            }
-            "map_extra" => map.map_extra = u64::from(number(btf, &member).map_err(bad)?),
+            "numa_node" => map.numa_node = Some(number(btf, &member).map_err(bad)?),
+            "map_extra" => map.map_extra = wide_number(btf, &member).map_err(bad)?,
             "key_size" => map.key_size = number(btf, &member).map_err(bad)?,
             "value_size" => map.value_size = number(btf, &member).map_err(bad)?,
             "key" => (map.key_type, map.key_size) = sized(btf, &member).map_err(bad)?,
@@ -174,6 +174,14 @@ fn number(btf: &Btf, member: &Member) -> Result<u32, String> {
         .filter(|_| pointer.kind() == BtfKind::Ptr)
         .map(|array| array.nelems)
         .ok_or_else(|| format!("field {:?} is not a number", member.name))
+}
+
+/// The number of `__ulong(field, n)`, the only value of an enumeration, or of `__uint`.
+fn wide_number(btf: &Btf, member: &Member) -> Result<u64, String> {
+    match btf.resolve(member.ty).enumerators().next() {
+        Some(only) => Ok(only.value),
+        None => number(btf, member).map(u64::from),
+    }
 }
 
 /// The type of `__type(field, t)`, a pointer to `t`, and its size.

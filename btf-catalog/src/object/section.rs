@@ -17,6 +17,8 @@ pub struct SectionKind {
     pub attach_type_optional: bool,
     /// What follows the prefix: a function, a tracepoint, a hook.
     pub target: Option<String>,
+    /// The module before the colon of a target that is looked up in BTF (`fentry/module:function`); none for `vmlinux:`.
+    pub target_module: Option<String>,
     /// Whether the program may sleep (`BPF_F_SLEEPABLE`).
     pub sleepable: bool,
     /// Whether the target is looked up in the kernel's BTF when the program is loaded.
@@ -64,14 +66,20 @@ impl SectionKind {
                 None if rest.is_empty() => None,
                 _ => return None,
             };
+            let attach_btf = row.flags.contains('b');
+            let (module, target) = match target.as_deref().and_then(|target| target.split_once(':')) {
+                Some((module, name)) if attach_btf => (Some(module.to_owned()), Some(name.to_owned())),
+                _ => (None, target),
+            };
             Some(SectionKind {
                 prefix: row.name,
+                target_module: module.filter(|module| module != "vmlinux"),
                 prog_type: row.prog_type,
                 attach_type: row.attach_type,
                 attach_type_optional: row.flags.contains('o'),
                 target: target.filter(|target| !target.is_empty()),
                 sleepable: row.flags.contains('s'),
-                attach_btf: row.flags.contains('b'),
+                attach_btf,
                 xdp_frags: row.flags.contains('f'),
             })
         })
@@ -101,5 +109,12 @@ mod tests {
         assert_eq!(kind("xdp/eth0"), None);
         assert_eq!(kind("kprobes"), None);
         assert_eq!(kind("kprobe").unwrap().target, None);
+        let module = kind("fentry/nf_tables:nft_do_chain").unwrap();
+        assert_eq!(
+            (module.target.as_deref(), module.target_module.as_deref()),
+            (Some("nft_do_chain"), Some("nf_tables"))
+        );
+        let vmlinux = kind("tp_btf/vmlinux:kfree_skb").unwrap();
+        assert_eq!((vmlinux.target.as_deref(), vmlinux.target_module), (Some("kfree_skb"), None));
     }
 }

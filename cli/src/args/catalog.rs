@@ -1,6 +1,6 @@
 //! Arguments of `portolan catalog`.
 
-use super::EXIT_CODES;
+use super::LINT_EXIT_CODES;
 use super::output::OutputArgs;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub enum CatalogCommand {
     /// Shows a program: its variants, what each needs (derived from its object), provides and loses
     Show(CatalogShowArgs),
     /// Checks the catalog against its objects; exit code 10 if a check fails
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = LINT_EXIT_CODES)]
     Lint(CatalogArgs),
 }
 

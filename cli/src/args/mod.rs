@@ -14,12 +14,20 @@ const EXIT_CODES: &str = "\
 Exit codes, the same in every output format:
   0    every program has a variant that runs
   1    portolan itself failed
-  2    bad usage, or an input that cannot be used
-  10   some program has no variant that runs (catalog lint: some check failed)
+  2    bad usage, or an input that cannot be used; also if no object of a program can be read
+  10   some program has no variant that runs
   11   every program runs, some with a loss (only with --fail-on degraded)
   12   some program could not be decided, most often for lack of privilege
   130  interrupted (SIGINT); 143 ended (SIGTERM)
 Where several apply, the first of 1, 2, 10, 12, 11 is given.";
+
+/// Those of `catalog lint`.
+const LINT_EXIT_CODES: &str = "\
+Exit codes, the same in every output format:
+  0    nothing is wrong, or warnings only
+  1    portolan itself failed
+  2    bad usage, or a catalog that cannot be used
+  10   some check failed (a finding of severity `error`)";
 
 /// Tells which eBPF programs run on this node, proves it on the running kernel, and says what to do about the others.
 #[derive(Parser, Debug)]

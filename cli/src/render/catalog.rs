@@ -22,12 +22,12 @@ pub fn list(report: &CatalogReport, screen: &Screen) -> String {
         }
         table.rule();
     }
-    format!("Catalog {}\n\n{}", named(&report.catalog), table.render(screen, 0))
+    format!("{}\n{}", headline(&report.catalog, screen), table.render(screen, 0))
 }
 
 /// All that is known of the programs in the report.
 pub fn show(report: &CatalogReport, screen: &Screen) -> String {
-    let mut text = format!("Catalog {}\n", named(&report.catalog));
+    let mut text = headline(&report.catalog, screen);
     for program in &report.programs {
         let _ = write!(text, "\n{}\n", screen.paint(Tone::Strong, &line(&program.name)));
         text.push_str(&paragraph(&line(&program.summary), 2, screen.columns));
@@ -40,7 +40,7 @@ pub fn show(report: &CatalogReport, screen: &Screen) -> String {
 
 /// What is wrong with a catalog.
 pub fn lint(report: &LintReport, screen: &Screen) -> String {
-    let mut text = format!("Catalog {}\n", named(&report.catalog));
+    let mut text = headline(&report.catalog, screen);
     if report.findings.is_empty() {
         text.push_str("Nothing is wrong with it.\n");
         return text;
@@ -61,7 +61,9 @@ pub fn lint(report: &LintReport, screen: &Screen) -> String {
 }
 
 fn show_variant(variant: &VariantEntry, screen: &Screen) -> String {
-    let mut text = format!("\n  {}. {}\n", variant.rank, screen.paint(Tone::Strong, &line(&variant.name)));
+    let name = line(&variant.name);
+    let title = paragraph(&format!("{}. {name}", variant.rank), 2, screen.columns);
+    let mut text = format!("\n{}", title.replacen(&name, &screen.paint(Tone::Strong, &name), 1));
     let mut part = |label: &str, content: &str| {
         if !content.is_empty() {
             text.push_str(&labelled(label, 5, &line(content), 16, screen.columns));
@@ -75,6 +77,10 @@ fn show_variant(variant: &VariantEntry, screen: &Screen) -> String {
         variant.objects.iter().map(|(target, file)| format!("{target}: {file}")).collect();
     part("objects", &objects.join("; "));
     text
+}
+
+fn headline(catalog: &CatalogSummary, screen: &Screen) -> String {
+    paragraph(&format!("Catalog {}", named(catalog)), 0, screen.columns)
 }
 
 /// Which catalog it is, in one line.

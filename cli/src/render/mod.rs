@@ -11,6 +11,7 @@ pub mod table;
 pub mod text;
 
 use anyhow::Context;
+use probe_matrix::sys::name_errnos;
 use std::io::{self, Write};
 
 /// Writes a whole result to stdout.
@@ -24,7 +25,7 @@ pub fn to_stdout(result: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Writes one message to stderr. Where stderr is gone there is nobody to tell.
+/// Writes one message to stderr, with the system's errors by name. Where stderr is gone there is nobody to tell.
 pub fn message(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "portolan: {}", text::lines(text));
+    let _ = writeln!(io::stderr().lock(), "portolan: {}", text::lines(&name_errnos(text)));
 }

@@ -36,6 +36,8 @@ pub fn preflight(report: &PreflightReport, exit: Exit, view: View, screen: &Scre
         for program in &report.programs {
             text.push_str(&decision_tree(program, screen));
         }
+    } else if view.verbose {
+        text.push_str(&notes(&report.programs, screen));
     }
     if view.explain || view.verbose {
         text.push_str(&logs(&report.programs, view.verbose, screen));
@@ -93,7 +95,7 @@ fn answers(programs: &[ProgramVerdict], screen: &Screen) -> String {
             Cell::toned(line(&program.program), Tone::Strong),
             Cell::toned(variant, Tone::Strong),
             Cell::toned(program.verdict.to_string(), tone),
-            evidence(program.evidence, program.attach_evidence).into(),
+            evidence(program.verdict, program.evidence, program.attach_evidence).into(),
             answer(program).into(),
         ]);
         for alike in alike(tried_before(program)) {
@@ -104,7 +106,7 @@ fn answers(programs: &[ProgramVerdict], screen: &Screen) -> String {
                 Cell::default(),
                 names.join("\n").into(),
                 Cell::toned(first.verdict.to_string(), Tone::Faint),
-                Cell::toned(first.evidence.to_string(), Tone::Faint),
+                Cell::toned(rests_on(first.verdict, first.evidence), Tone::Faint),
                 why_not(first).into(),
             ]);
         }
@@ -113,16 +115,15 @@ fn answers(programs: &[ProgramVerdict], screen: &Screen) -> String {
     table.render(screen, 0)
 }
 
-/// Neighbours that are undecided under one code: they share a cause, most often that nothing could be asked.
+/// Neighbours that are undecided for one reason, most often that nothing could be asked.
 fn alike<'a>(variants: impl Iterator<Item = &'a VariantVerdict>) -> Vec<Vec<&'a VariantVerdict>> {
     let mut groups: Vec<Vec<&VariantVerdict>> = Vec::new();
     for variant in variants {
-        let code = |of: &VariantVerdict| of.reasons.first().map(|reason| reason.code.clone());
         match groups.last_mut() {
             Some(group)
                 if variant.verdict == Verdict::Unknown
                     && group[0].verdict == Verdict::Unknown
-                    && code(group[0]) == code(variant) =>
+                    && group[0].reasons.first() == variant.reasons.first() =>
             {
                 group.push(variant);
             }
@@ -133,8 +134,17 @@ fn alike<'a>(variants: impl Iterator<Item = &'a VariantVerdict>) -> Vec<Vec<&'a 
 }
 
 /// What a verdict rests on; what it rests on as to attaching is named where it differs.
-fn evidence(load: Evidence, attach: Evidence) -> String {
-    if load == attach { load.to_string() } else { format!("{load},\nattach {attach}") }
+fn evidence(verdict: Verdict, load: Evidence, attach: Evidence) -> String {
+    let (load, attach) = (rests_on(verdict, load), rests_on(verdict, attach));
+    if load == attach { load } else { format!("{load},\nattach {attach}") }
+}
+
+/// The word for evidence. What is not decided rests on no assumption.
+fn rests_on(verdict: Verdict, evidence: Evidence) -> String {
+    match (verdict, evidence) {
+        (Verdict::Unknown, Evidence::Assumed) => "-".to_owned(),
+        (_, evidence) => evidence.to_string(),
+    }
 }
 
 /// The last cell of an answer.
@@ -202,13 +212,38 @@ struct Advice<'a> {
     remedies: Vec<&'a str>,
 }
 
-/// Remedies by code, for everything that keeps a program from running without loss.
+/// Whether something can be done about a variant that is chosen or was tried before.
 ///
-/// A program that runs needs nothing done, whatever was tried before.
+/// Nothing need be done for a program that runs, unless a variant of better rank, without loss, could not be decided.
+fn needs_advice(program: &ProgramVerdict, variant: &VariantVerdict) -> bool {
+    program.verdict != Verdict::Runs || variant.verdict == Verdict::Unknown && variant.loses.is_empty()
+}
+
+/// Says which programs might get a better variant if more were known.
+fn maybe_better(programs: &[ProgramVerdict], screen: &Screen) -> String {
+    let mut text = String::new();
+    for (program, chosen) in programs.iter().filter_map(|program| Some((program, selected(program)?))) {
+        let open: Vec<String> = tried_before(program)
+            .filter(|variant| variant.verdict == Verdict::Unknown && needs_advice(program, variant))
+            .map(|variant| line(&variant.variant))
+            .collect();
+        if !open.is_empty() {
+            let (name, chosen) = (line(&program.program), line(&chosen.variant));
+            let open = open.join(", ");
+            let words =
+                format!("{name}: whether a better variant than {chosen} runs could not be decided: {open}.");
+            text.push_str(&paragraph(&words, 2, screen.columns));
+        }
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
+}
+
+/// Remedies by code, for everything that keeps a program from running without loss.
 fn what_to_do(programs: &[ProgramVerdict], screen: &Screen) -> String {
     let mut advice: Vec<Advice> = Vec::new();
-    for program in programs.iter().filter(|program| program.verdict != Verdict::Runs) {
-        for variant in tried_before(program).chain(selected(program)) {
+    for program in programs {
+        let variants = tried_before(program).chain(selected(program));
+        for variant in variants.filter(|variant| needs_advice(program, variant)) {
             let place = format!("{}/{}", line(&program.program), line(&variant.variant));
             for reason in &variant.reasons {
                 let at = advice.iter().position(|entry| entry.code == reason.code).unwrap_or_else(|| {
@@ -231,16 +266,16 @@ fn what_to_do(programs: &[ProgramVerdict], screen: &Screen) -> String {
     // What helps in most places comes first.
     advice.sort_by_key(|entry| std::cmp::Reverse(entry.places.len()));
     let mut text = format!("\n{}\n", screen.paint(Tone::Strong, "What to do"));
+    text.push_str(&maybe_better(programs, screen));
     for entry in &advice {
-        let _ = write!(text, "\n  {}", screen.paint(Tone::Strong, &line(entry.code)));
-        if let Some(row) = reasons::find(entry.code) {
-            let _ = write!(text, "  {}", row.title);
-        }
+        let code = line(entry.code);
+        let mut body: Vec<String> =
+            reasons::find(entry.code).map(|row| row.title.clone()).into_iter().collect();
+        body.push(format!("in {}", entry.places.join(", ")));
+        body.extend(entry.remedies.iter().map(|remedy| lines(remedy)));
+        let entry = labelled(&code, 2, &body.join("\n"), 11, screen.columns);
         text.push('\n');
-        text.push_str(&paragraph(&format!("in {}", entry.places.join(", ")), 11, screen.columns));
-        for remedy in &entry.remedies {
-            text.push_str(&paragraph(&lines(remedy), 11, screen.columns));
-        }
+        text.push_str(&entry.replacen(&code, &screen.paint(Tone::Strong, &code), 1));
     }
     text.push('\n');
     text.push_str(&paragraph(
@@ -253,23 +288,33 @@ fn what_to_do(programs: &[ProgramVerdict], screen: &Screen) -> String {
 }
 
 fn decision_tree(program: &ProgramVerdict, screen: &Screen) -> String {
-    let name = screen.paint(Tone::Strong, &line(&program.program));
-    let mut text = format!("\n{name}: {}", screen.paint(tone(program.verdict), &program.verdict.to_string()));
-    if let Some(selected) = &program.selected {
-        let _ = write!(text, " with {}", line(selected));
-    }
-    text.push('\n');
+    let name = line(&program.program);
+    let chosen = program.selected.as_deref().map_or(String::new(), |name| format!(" with {}", line(name)));
+    let title = paragraph(&format!("{name}: {}{chosen}", program.verdict), 0, screen.columns);
+    let painted = format!(
+        "{}: {}",
+        screen.paint(Tone::Strong, &name),
+        screen.paint(tone(program.verdict), &program.verdict.to_string())
+    );
+    let mut text = format!("\n{}", title.replacen(&format!("{name}: {}", program.verdict), &painted, 1));
     for variant in &program.variants {
         let load = if variant.load_tried { "tried" } else { "not tried" };
         let chosen = if program.selected.as_ref() == Some(&variant.variant) { ", chosen" } else { "" };
-        let _ = write!(
-            text,
-            "\n  {}. {}: {}{chosen} (evidence: {}, load: {load})\n",
+        let name = line(&variant.variant);
+        let verdict = variant.verdict.to_string();
+        let evidence = evidence(variant.verdict, variant.evidence, variant.attach_evidence);
+        let title = format!(
+            "{}. {name}: {verdict}{chosen} (evidence: {}, load: {load})",
             variant.rank,
-            screen.paint(Tone::Strong, &line(&variant.variant)),
-            screen.paint(tone(variant.verdict), &variant.verdict.to_string()),
-            evidence(variant.evidence, variant.attach_evidence).replace('\n', " "),
+            evidence.replace('\n', " ")
         );
+        let painted = format!(
+            "{}: {}",
+            screen.paint(Tone::Strong, &name),
+            screen.paint(tone(variant.verdict), &verdict)
+        );
+        let title = paragraph(&title, 2, screen.columns);
+        let _ = write!(text, "\n{}", title.replacen(&format!("{name}: {verdict}"), &painted, 1));
         for given in &variant.reasons {
             text.push_str(&paragraph(&reason(given), 5, screen.columns));
         }
@@ -280,11 +325,28 @@ fn decision_tree(program: &ProgramVerdict, screen: &Screen) -> String {
                 screen.columns,
             ));
         }
+        for note in &variant.notes {
+            text.push_str(&paragraph(&format!("note: {}", line(note)), 5, screen.columns));
+        }
         if !variant.checks.is_empty() {
             text.push_str(&checks(&variant.checks, screen));
         }
     }
     text
+}
+
+/// What there is to know about how the variants were loaded, where the decision tree does not show it.
+fn notes(programs: &[ProgramVerdict], screen: &Screen) -> String {
+    let mut text = String::new();
+    for program in programs {
+        for variant in &program.variants {
+            for note in &variant.notes {
+                let place = format!("{}/{}", line(&program.program), line(&variant.variant));
+                text.push_str(&paragraph(&format!("{place}: note: {}", line(note)), 0, screen.columns));
+            }
+        }
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
 }
 
 fn checks(checks: &[Check], screen: &Screen) -> String {

@@ -2,7 +2,7 @@
 
 use super::screen::{Screen, Tone};
 use super::table::{Cell, Table};
-use super::text::{labelled, line};
+use super::text::{labelled, line, paragraph};
 use crate::report::NodeSummary;
 use probe_matrix::facts::{self, Evidence, Fact, Facts, Support};
 use probe_matrix::profile::NodeProfile;
@@ -32,7 +32,7 @@ pub fn profile(profile: &NodeProfile, extent: Extent, screen: &Screen) -> String
         let node = named(&NodeSummary::of(profile));
         text.push_str(&labelled("Node", 0, &node, 9, screen.columns));
     }
-    let _ = writeln!(text, "Depth    {}", profile.depth);
+    text.push_str(&labelled("Depth", 0, profile.depth.word(), 9, screen.columns));
     text.push_str(&facts(&profile.facts, extent, screen));
     text
 }
@@ -47,7 +47,11 @@ fn facts(facts: &Facts, extent: Extent, screen: &Screen) -> String {
             None => group.rows.push((name, fact)),
         }
     }
-    let mut text = format!("Facts    {}: {}\n", facts.len(), tally(facts.iter().map(|(_, fact)| fact)));
+    let count = match facts.len() {
+        0 => "none".to_owned(),
+        count => format!("{count}: {}", tally(facts.iter().map(|(_, fact)| fact))),
+    };
+    let mut text = labelled("Facts", 0, &count, 9, screen.columns);
     let mut counted = None;
     for (name, group) in &mut groups {
         group.dissolve_small_families();
@@ -63,8 +67,10 @@ fn facts(facts: &Facts, extent: Extent, screen: &Screen) -> String {
                 let tally = tally(members.iter().map(|(_, fact)| *fact));
                 // Counts stand line by line, lists are set apart.
                 let space = if after_count { "" } else { "\n" };
-                let name = screen.paint(Tone::Strong, &line(family));
-                let _ = writeln!(text, "{space}  {name} ({}): {tally}", members.len());
+                let name = line(family);
+                let count = paragraph(&format!("{name} ({}): {tally}", members.len()), 2, screen.columns);
+                text.push_str(space);
+                text.push_str(&count.replacen(&name, &screen.paint(Tone::Strong, &name), 1));
             } else {
                 text.push_str(&family_lists(family, members, screen));
             }
@@ -72,11 +78,10 @@ fn facts(facts: &Facts, extent: Extent, screen: &Screen) -> String {
         }
     }
     if let Some(family) = counted {
-        let _ = write!(
-            text,
-            "\nWhat is only counted is listed by name with --only, as in `--only {}`.\n",
-            line(family)
-        );
+        let hint =
+            format!("What is only counted is listed by name with --only, as in `--only {}`.", line(family));
+        text.push('\n');
+        text.push_str(&paragraph(&hint, 0, screen.columns));
     }
     text
 }
@@ -181,6 +186,8 @@ fn value(value: &Value) -> String {
         |items: &[Value], separator: &str| items.iter().map(self::value).collect::<Vec<_>>().join(separator);
     let shown = match value {
         Value::String(text) => text.clone(),
+        // A part of the answer that could not be had.
+        Value::Null => "not known".to_owned(),
         Value::Array(items) if items.iter().any(Value::is_object) => words(items, "; "),
         Value::Array(items) => words(items, ", "),
         Value::Object(fields) => {
@@ -217,7 +224,9 @@ fn family_lists(family: &str, members: &[(&str, &Fact)], screen: &Screen) -> Str
         }
     }
     answers.sort_by_key(|(answer, _)| (answer.support as u8, std::cmp::Reverse(answer.evidence)));
-    let mut text = format!("\n  {} ({})\n", screen.paint(Tone::Strong, &line(family)), members.len());
+    let name = line(family);
+    let title = paragraph(&format!("{name} ({})", members.len()), 2, screen.columns);
+    let mut text = format!("\n{}", title.replacen(&name, &screen.paint(Tone::Strong, &name), 1));
     for (answer, names) in &answers {
         let label = answer.words();
         let mut list = labelled(&label, 4, &names.join(", "), 28, screen.columns);

@@ -1,5 +1,6 @@
-//! What is being done, on stderr, while it is done: one line that is redrawn on a terminal, plain lines elsewhere.
+//! What is being done, on stderr, while it is done: one line that is redrawn on a terminal, plain lines elsewhere and where `TERM` is `dumb`.
 
+use super::screen::is_dumb;
 use super::text::line;
 use std::io::{self, IsTerminal, Write};
 use unicode_width::UnicodeWidthChar;
@@ -14,7 +15,7 @@ pub struct Progress {
 impl Progress {
     /// A display on stderr. Without a terminal there, `details` are shown only if asked for.
     pub fn on_stderr(details: bool) -> Progress {
-        Progress { terminal: io::stderr().is_terminal(), details }
+        Progress { terminal: io::stderr().is_terminal() && !is_dumb(), details }
     }
 
     /// A new phase.

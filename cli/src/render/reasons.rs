@@ -2,16 +2,16 @@
 
 use super::screen::{Screen, Tone};
 use super::table::{Cell, Table};
-use super::text::{lines, paragraph};
+use super::text::{labelled, lines, paragraph};
 use crate::report::ReasonEntry;
 
 /// Everything about one code.
 pub fn one(reason: &ReasonEntry, screen: &Screen) -> String {
     let retired = if reason.retired { " (no longer given)" } else { "" };
+    let title = labelled(reason.code, 0, &format!("{}{retired}", reason.title), 9, screen.columns);
     format!(
-        "{}  {}{retired}\n\n{}\n{}\n{}",
-        screen.paint(Tone::Strong, reason.code),
-        reason.title,
+        "{}\n{}\n{}\n{}",
+        title.replacen(reason.code, &screen.paint(Tone::Strong, reason.code), 1),
         paragraph(&lines(reason.explanation), 0, screen.columns),
         screen.paint(Tone::Strong, "What to do"),
         paragraph(&lines(reason.remedy), 0, screen.columns),

@@ -4,8 +4,8 @@ use std::io::{IsTerminal, stdout};
 
 /// Columns of a result that goes to a file or a pipe, where nobody can be asked.
 const PIPE_COLUMNS: usize = 100;
-/// Below this a table has more breaks than words.
-const MIN_COLUMNS: usize = 60;
+/// No screen is taken to be narrower.
+const MIN_COLUMNS: usize = 20;
 
 /// Width and colour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,5 +70,10 @@ impl Screen {
 /// Whether the environment leaves colours on.
 pub fn color_wanted() -> bool {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
+    set("NO_COLOR").is_none() && !is_dumb()
+}
+
+/// Whether `TERM` says that the terminal can do nothing but print.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }

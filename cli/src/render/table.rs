@@ -1,7 +1,7 @@
 //! A table of plain characters, as wide as the screen.
 
 use super::screen::{Screen, Tone};
-use super::text::wrap;
+use super::text::{labelled, wrap};
 use tabled::Table as Grid;
 use tabled::builder::Builder;
 use tabled::settings::object::Cell as At;
@@ -9,6 +9,9 @@ use tabled::settings::style::HorizontalLine;
 use tabled::settings::themes::Theme;
 use tabled::settings::{Color, Modify, Style};
 use unicode_width::UnicodeWidthStr;
+
+/// A table whose columns would have less than this each, lines and spaces included, has more breaks than words.
+const COLUMN_MIN_COLUMNS: usize = 12;
 
 /// One cell; its text must already be safe to show.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +65,9 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
 
     /// The table's text, each line `indent` columns from the left, trimmed on the right and ended.
     pub fn render(&self, screen: &Screen, indent: usize) -> String {
+        if screen.columns < indent + COLUMN_MIN_COLUMNS * COLUMNS {
+            return self.paragraphs(screen, indent);
+        }
         let widths = self.fit(screen.columns.saturating_sub(indent));
         let mut builder = Builder::with_capacity(self.rows.len(), COLUMNS);
         for row in &self.rows {
@@ -92,6 +98,21 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
             text.push('\n');
             text
         })
+    }
+
+    /// The same for a narrow screen: a paragraph for each row, its cells one below the other under their headings.
+    fn paragraphs(&self, screen: &Screen, indent: usize) -> String {
+        let Some((headings, rows)) = self.rows.split_first() else { return String::new() };
+        let label = headings.iter().map(Cell::width).max().unwrap_or(0) + 2;
+        let rows = rows.iter().map(|row| {
+            let cells = headings.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty());
+            cells.fold(String::new(), |mut text, (heading, cell)| {
+                let content = cell.text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+                text.push_str(&labelled(&heading.text, indent, &content, indent + label, screen.columns));
+                text
+            })
+        });
+        rows.filter(|row| !row.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
     /// Widths of the columns' text so that a row fits into `columns`: the widest column gives way first.

@@ -10,6 +10,9 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// Columns of one line of foreign text; more is cut, and the JSON has it all.
 const LINE_MAX_COLUMNS: usize = 400;
 
+/// Least columns of text beside a label.
+const CONTENT_MIN_COLUMNS: usize = 12;
+
 /// `text` on one line, harmless, and cut at 400 columns.
 pub fn line(text: &str) -> String {
     let mut safe = String::with_capacity(text.len().min(LINE_MAX_COLUMNS));
@@ -162,12 +165,15 @@ pub fn paragraph(text: &str, indent: usize, columns: usize) -> String {
 /// `content` as a paragraph of its own column, which begins at `indent` columns; the label stands left of its first line,
 /// `label_indent` columns in, or on a line of its own if it is too long.
 pub fn labelled(label: &str, label_indent: usize, content: &str, indent: usize, columns: usize) -> String {
+    // Where the content's column would be a thin one, it goes below the label.
+    let narrow = columns < indent + CONTENT_MIN_COLUMNS;
+    let indent = if narrow { (label_indent + 2).min(columns / 2) } else { indent };
     let body = paragraph(content, indent, columns);
-    let space = indent - label_indent;
+    let space = indent.saturating_sub(label_indent);
     if label.width() < space {
         format!("{:label_indent$}{label:<space$}{}", "", body.trim_start())
     } else {
-        format!("{:label_indent$}{label}\n{body}", "")
+        paragraph(label, label_indent, columns) + &body
     }
 }
 
@@ -198,6 +204,10 @@ mod tests {
         assert_eq!(wrap("a\n\nb", 9), ["a", "", "b"]);
         assert_eq!(wrap("  one two", 6), ["  one", "  two"]);
         assert_eq!(wrap("bpf.helper.tracing.map_lookup", 24), ["bpf.helper.tracing.map_", "lookup"]);
+        for columns in [4, 20, 30, 100] {
+            let text = labelled("probed (yes, EPERM)", 4, "one_long_name two", 28, columns);
+            assert!(text.lines().all(|line| line.width() <= columns.max(5)), "{columns}: {text}");
+        }
         assert_eq!(wrap("内核", 1), ["内", "核"], "what is wider than the screen stands alone");
         assert_eq!(wrap("内核内核", 5), ["内核", "内核"], "wide characters take two columns");
     }

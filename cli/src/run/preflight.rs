@@ -10,8 +10,8 @@ use crate::render::preflight::View;
 use crate::render::progress::Progress;
 use crate::render::screen::Screen;
 use crate::render::{self, json};
-use crate::report::{Document, NodeSummary, PreflightReport, Summary};
-use anyhow::{Context, anyhow};
+use crate::report::{Document, NodeSummary, PreflightReport, Summary, UnusableObjects};
+use anyhow::{Context, anyhow, bail};
 use btf_catalog::core::TargetBtf;
 use compat_tests::loader::{self, LoadOptions};
 use compat_tests::prove::{self, Event, Options, ProveError, Target};
@@ -21,8 +21,10 @@ use probe_matrix::probe::root::HostRoot;
 use probe_matrix::probe::{Depth, ProbeOptions};
 use probe_matrix::profile::{NodeProfile, PROFILE_BYTE_SZ_MAX, Tool};
 use probe_matrix::verdict::ProgramVerdict;
+use rustix::fs::{Mode, OFlags};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -30,17 +32,20 @@ use std::time::{Duration, Instant};
 pub fn command(args: &PreflightArgs, screen: &Screen) -> Result<Exit, Failure> {
     let catalog = catalog::open(args.catalog.as_deref())?;
     let options = options(args, &catalog)?;
+    // Before signals are caught: it may be a pipe that nobody writes to.
+    let saved = args.profile.as_deref().map(Node::saved).transpose()?;
     let interrupt = Interrupt::install().context("signals could not be caught")?;
     let load = args.profile.is_none() && args.depth == PreflightDepth::Load && !args.no_load;
     let (profile, programs) = {
         let mut progress = Progress::on_stderr(args.verbose);
-        let node = match &args.profile {
-            Some(path) => Node::saved(path)?,
+        let node = match saved {
+            Some(node) => node,
             None => Node::here(args, &catalog, &options, &interrupt, &mut progress)?,
         };
         let programs = judge(args, &catalog, &options, &node, load, &interrupt, &mut progress)?;
         (node.profile, programs)
     };
+    let strict = args.fail_on == Some(FailOn::Degraded);
     let report = PreflightReport {
         tool: Tool::default(),
         node: NodeSummary::of(&profile),
@@ -49,7 +54,16 @@ pub fn command(args: &PreflightArgs, screen: &Screen) -> Result<Exit, Failure> {
         summary: Summary::of(&programs),
         programs,
     };
-    let exit = Exit::of(&report.summary, args.fail_on == Some(FailOn::Degraded));
+    let exit = match UnusableObjects::of(&report.programs) {
+        UnusableObjects { count: 0, .. } => Exit::of(&report.summary, strict),
+        UnusableObjects { count, of_whole_program } => {
+            let noun = if count == 1 { "object" } else { "objects" };
+            render::message(&format!(
+                "{count} {noun} of the catalog cannot be used; run `portolan catalog lint`"
+            ));
+            if of_whole_program { Exit::BadInput } else { Exit::of(&report.summary, strict) }
+        }
+    };
     let result = match args.output.output {
         Format::Json => json::document(&Document::new("PreflightReport", report))?,
         Format::Table => {
@@ -104,7 +118,7 @@ impl Node {
     ) -> Result<Node, Failure> {
         let arch = rustix::system::uname().machine().to_string_lossy().into_owned();
         let big_endian = cfg!(target_endian = "big");
-        let functions = prove::traced_functions(catalog, options, &arch, big_endian).map_err(unproven)?;
+        let targets = prove::attach_targets(catalog, options, &arch, big_endian).map_err(unproven)?;
         let host_root = probe::host_root(args.host_root.as_deref())?;
         let depth = match args.depth {
             PreflightDepth::Read => Depth::Read,
@@ -116,18 +130,15 @@ impl Node {
                 .map_err(bad_input)?,
             None => HostRoot::local(),
         };
-        let asked = ProbeOptions { depth, functions, host_root, ..ProbeOptions::default() };
+        let prove::AttachTargets { functions, tracepoints } = targets;
+        let asked = ProbeOptions { depth, functions, tracepoints, host_root, ..ProbeOptions::default() };
         let (profile, _) = probe::profile(&asked, args.timeout, interrupt, progress)?;
         Ok(Node { profile, arch, big_endian, btf: btf::types(&root) })
     }
 
     fn saved(path: &Path) -> Result<Node, Failure> {
         let unusable = || format!("the profile {} cannot be used", path.display());
-        let mut bytes = Vec::new();
-        let file = File::open(path).with_context(unusable).map_err(bad_input)?;
-        // One byte more than is taken: the reader of profiles says what is wrong with it.
-        let most = PROFILE_BYTE_SZ_MAX as u64 + 1;
-        file.take(most).read_to_end(&mut bytes).with_context(unusable).map_err(bad_input)?;
+        let bytes = read_profile(path).with_context(unusable).map_err(bad_input)?;
         let profile = NodeProfile::read(&bytes).with_context(unusable).map_err(bad_input)?;
         let arch = profile.host.arch.clone().ok_or_else(|| {
             bad_input(anyhow!("the profile {} does not tell the machine (host.arch)", path.display()))
@@ -135,6 +146,29 @@ impl Node {
         let big_endian = is_big_endian(&arch);
         Ok(Node { profile, arch, big_endian, btf: None })
     }
+}
+
+/// The bytes of a file, or of a pipe that somebody writes to. Opening one that nobody writes to would wait for ever.
+fn read_profile(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let file = rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY,
+        Mode::empty(),
+    )
+    .map_err(io::Error::from)?;
+    let file = File::from(file);
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_fifo() {
+        bail!("neither a file nor a pipe");
+    }
+    rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(io::Error::from)?;
+    let mut bytes = Vec::new();
+    // One byte more than is taken: the reader of profiles says what is wrong with it.
+    file.take(PROFILE_BYTE_SZ_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.is_empty() && kind.is_fifo() {
+        bail!("nobody writes to this pipe");
+    }
+    Ok(bytes)
 }
 
 /// Whether a machine, as `uname -m` prints it, has its most significant byte first. MIPS and 32-bit Arm may be either; they
@@ -174,7 +208,7 @@ fn judge(
 
 fn unproven(error: ProveError) -> Failure {
     match error {
-        ProveError::NotInCatalog { .. } => bad_input(error),
+        ProveError::NotInCatalog { .. } | ProveError::EmptyCatalog => bad_input(error),
         other => Failure::Tool(anyhow::Error::new(other).context("the programs could not be judged")),
     }
 }

@@ -12,8 +12,10 @@ use crate::render::screen::Screen;
 use crate::render::{self, json, profile as view};
 use anyhow::{Context, anyhow};
 use probe_matrix::facts;
-use probe_matrix::probe::{self, Collected, Depth, ProbeOptions};
+use probe_matrix::probe::root::HostRoot;
+use probe_matrix::probe::{self, Collected, Depth, ProbeOptions, symbols};
 use probe_matrix::profile::NodeProfile;
+use probe_matrix::sys::errno_name;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,7 +25,7 @@ pub fn command(args: &ProbeArgs, screen: &Screen) -> Result<Exit, Failure> {
     let options = ProbeOptions {
         depth: depth(args.depth),
         noisy: args.noisy,
-        functions: args.functions.clone(),
+        functions: functions(&args.functions)?,
         host_root: host_root(args.host_root.as_deref())?,
         only: args.only.iter().map(|group| known_group(group)).collect::<Result<_, _>>()?,
         ..ProbeOptions::default()
@@ -34,6 +36,7 @@ pub fn command(args: &ProbeArgs, screen: &Screen) -> Result<Exit, Failure> {
         let mut progress = Progress::on_stderr(args.verbose);
         profile(&options, args.timeout, &interrupt, &mut progress)?
     };
+    missed(&options.only, &profile, &collected)?;
     if let Some(log) = log {
         render::message(&cost(&collected, log.and_then(KernelLog::written)));
     }
@@ -81,7 +84,20 @@ pub fn host_root(dir: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
     // The worker's working directory is another one.
     let absolute =
         std::path::absolute(dir).with_context(|| format!("the host root {} cannot be used", dir.display()));
-    absolute.map(Some).map_err(bad_input)
+    let absolute = absolute.map_err(bad_input)?;
+    let root = HostRoot::at(&absolute).map_err(|errno| {
+        bad_input(anyhow!("the host root {} cannot be used: {}", dir.display(), errno_name(errno)))
+    })?;
+    if root.is_of_this_boot() != Some(true) {
+        // Its files would be judged together with another kernel's answers.
+        return Err(bad_input(anyhow!(
+            "the host root {} is not known to be this machine's: its /proc/sys/kernel/random/boot_id is missing or \
+             another than ours; mount the host's /proc below it, or judge another machine by its profile \
+             (preflight --profile)",
+            dir.display()
+        )));
+    }
+    Ok(Some(absolute))
 }
 
 fn depth(depth: DepthArg) -> Depth {
@@ -90,6 +106,41 @@ fn depth(depth: DepthArg) -> Depth {
         DepthArg::Load => Depth::Load,
         DepthArg::Attach => Depth::Attach,
     }
+}
+
+/// Names of kernel functions. What can be no symbol is refused rather than passed over.
+fn functions(names: &[String]) -> Result<Vec<String>, Failure> {
+    if let Some(name) = names.iter().find(|name| !symbols::is_symbol(name)) {
+        let what = "a name has 1 to 511 letters, digits, `_`, `.` and `$`";
+        return Err(bad_input(anyhow!("no kernel function can be called {name:?}: {what}")));
+    }
+    if names.len() > symbols::FUNCTIONS_MAX {
+        return Err(bad_input(anyhow!(
+            "{} functions are more than the {} that are looked for at once",
+            names.len(),
+            symbols::FUNCTIONS_MAX
+        )));
+    }
+    Ok(names.to_vec())
+}
+
+/// Tells of the groups that were asked for and have no fact; fails if none has.
+fn missed(only: &[String], profile: &NodeProfile, collected: &Collected) -> Result<(), Failure> {
+    let found = |group: &&String| profile.facts.iter().any(|(name, _)| facts::lies_under(name, group));
+    let (found, missed): (Vec<_>, Vec<_>) = only.iter().partition(found);
+    // Of a probe that was cut short it was told before.
+    if missed.is_empty() || collected.cut_short.is_some() {
+        return Ok(());
+    }
+    let names = missed.iter().map(|group| format!("`{group}`")).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "this probe has no fact under {names}; some need --depth load or attach, `symbol` needs --function"
+    );
+    if found.is_empty() {
+        return Err(bad_input(anyhow!(message)));
+    }
+    render::message(&message);
+    Ok(())
 }
 
 /// A group of facts by the beginning of their names; its plural is taken too.

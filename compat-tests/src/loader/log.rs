@@ -26,9 +26,12 @@ pub fn decisive_lines(log: &str) -> Vec<&str> {
     insn.into_iter().chain(words).copied().collect()
 }
 
-/// Whether the log shows that verification itself came to its end: statistics, and no complaint before them.
+/// Whether the log shows that verification itself came to its end: statistics, and no complaint before them. Statistics
+/// of no instruction at all are written where the kernel gave up before the first (`bpf_check()`, kernel/bpf/verifier.c,
+/// v6.18, `skip_full_check`).
 pub(super) fn was_verified(log: &str) -> bool {
-    log.lines().any(|line| line.starts_with("processed ")) && decisive_lines(log).is_empty()
+    let processed = |line: &str| line.starts_with("processed ") && !line.starts_with("processed 0 insns");
+    log.lines().any(processed) && decisive_lines(log).is_empty()
 }
 
 /// Whether the refusal is that of a CO-RE relocation that found nothing and that the program reaches.
@@ -97,6 +100,10 @@ mod tests {
         assert!(was_verified("0: (b7) r0 = 0\n1: (95) exit\nprocessed 2 insns (limit 1000000)\n"));
         assert!(!was_verified("0: (b7) r0 = 0\n1: (95) exit\n"));
         assert!(!was_verified("0: (95) exit\nR0 !read_ok\nprocessed 1 insns\n"));
+        assert!(
+            !was_verified("processed 0 insns (limit 1000000) max_states_per_insn 0\n"),
+            "nothing was looked at"
+        );
     }
 
     #[test]

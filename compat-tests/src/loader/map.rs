@@ -24,6 +24,7 @@ pub(super) struct MapSpec {
     pub(super) max_entries: u32,
     pub(super) flags: u32,
     pub(super) map_extra: u64,
+    pub(super) numa_node: u32,
     pub(super) key_type_id: u32,
     pub(super) value_type_id: u32,
     pub(super) inner: Option<Box<MapSpec>>,
@@ -31,9 +32,51 @@ pub(super) struct MapSpec {
     pub(super) data: Option<usize>,
     /// Whether user space may not write the map once it is filled.
     pub(super) frozen: bool,
+    /// Whether it is another map without its BTF, or none: values with locks, timers and the like, and local storage.
+    pub(super) needs_btf: bool,
 }
 
 impl MapSpec {
+    /// Why no kernel creates the map as it is written down. Its own loader may complete it before it loads the object.
+    fn fault(&self) -> Option<String> {
+        let (sized, valued, counted) = match self.map_type {
+            MapType::HASH
+            | MapType::PERCPU_HASH
+            | MapType::LRU_HASH
+            | MapType::LRU_PERCPU_HASH
+            | MapType::LPM_TRIE
+            | MapType::ARRAY
+            | MapType::PERCPU_ARRAY
+            | MapType::PROG_ARRAY
+            | MapType::CGROUP_ARRAY
+            | MapType::STACK_TRACE
+            | MapType::ARRAY_OF_MAPS
+            | MapType::HASH_OF_MAPS
+            | MapType::DEVMAP
+            | MapType::DEVMAP_HASH
+            | MapType::SOCKMAP
+            | MapType::SOCKHASH
+            | MapType::CPUMAP
+            | MapType::XSKMAP => (true, true, true),
+            MapType::QUEUE | MapType::STACK | MapType::BLOOM_FILTER => (false, true, true),
+            MapType::RINGBUF | MapType::USER_RINGBUF | MapType::ARENA => (false, false, true),
+            _ => (false, false, false),
+        };
+        let is_of_maps = matches!(self.map_type, MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS);
+        let what = if sized && self.key_sz == 0 {
+            "key_size"
+        } else if valued && self.value_sz == 0 {
+            "value_size"
+        } else if counted && self.max_entries == 0 {
+            "max_entries"
+        } else if is_of_maps && self.inner.is_none() {
+            "inner map"
+        } else {
+            return self.inner.as_ref()?.fault();
+        };
+        Some(format!("`{}` ({}) has no {what}", self.name, self.map_type))
+    }
+
     /// The elements to ask for, after what libbpf's `map_set_def_max_entries()` and `adjust_ringbuf_sz()` do: a perf
     /// event array of no size has one slot a CPU, a ring buffer is a power of two of whole pages.
     fn entries(&self, node: &Node) -> u32 {
@@ -98,6 +141,8 @@ impl MapSpec {
         let mut create = MapCreate::new(self.map_type, self.key_sz, self.value_sz, self.entries(node));
         create.flags = self.flags;
         create.map_extra = self.map_extra;
+        // As libbpf does, without BPF_F_NUMA_NODE of its own: the kernel reads it where the object sets the flag.
+        create.numa_node = self.numa_node;
         create.name = &self.name;
         create.inner_map_fd = inner.as_ref().map(AsFd::as_fd);
         let typed = self.key_type_id != 0 || self.value_type_id != 0;
@@ -144,6 +189,11 @@ pub(super) fn create_all(
     kernel: &mut Kernel,
     node: &Node,
 ) -> Result<Vec<Map>, LoadOutcome> {
+    if let Some((spec, fault)) = specs.iter().find_map(|spec| Some((spec, spec.fault()?))) {
+        let message =
+            format!("map {fault}: no kernel creates it unless the object's own loader sets it before");
+        return Err(LoadOutcome::unasked(Stage::Maps, Cause::Object, Some(&spec.name), message));
+    }
     let wanted: u128 = specs.iter().map(|spec| spec.upfront_byte_sz(node)).sum();
     if let (Some(free), Some(largest)) =
         (node.available_byte_sz, specs.iter().max_by_key(|spec| spec.upfront_byte_sz(node)))
@@ -169,18 +219,23 @@ pub(super) fn create_all(
 }
 
 fn refused(spec: &MapSpec, command: &str, errno: Errno, node: &Node) -> LoadOutcome {
-    let cause = cause_of_creation(errno, node);
+    let cause = cause_of_creation(errno, "", node);
     let why = match (cause, errno) {
         (Cause::Privilege, _) => node.lack(),
         (Cause::Policy, _) => {
-            "every capability is held: either a security module refuses it, or this kernel (before v5.11) charges maps \
-             to RLIMIT_MEMLOCK and the limit could not be raised; try `ulimit -l unlimited`"
+            "every capability is held: a security module of this node refuses it".to_owned()
+        }
+        (Cause::Unknown, Errno::NOMEM) => {
+            "the kernel has no memory for it now; this says nothing about the object".to_owned()
+        }
+        (Cause::Unknown, _) if node.is_filtered() => {
+            "this may be the answer of this process' seccomp filter, which says nothing about the object"
                 .to_owned()
         }
-        (_, Errno::INVAL) => "this kernel does not know the type or a flag, or does not allow these sizes".to_owned(),
+        (Cause::Unknown, _) => "this says nothing about the object".to_owned(),
         (_, Errno::TOOBIG) => "a size exceeds what the kernel allows for the type".to_owned(),
-        (_, Errno::NOMEM) => "the kernel has no memory for it now; this says nothing about the object".to_owned(),
-        _ => "this says nothing about the object".to_owned(),
+        _ => "this kernel does not know the type or a flag, or the definition is not valid for the type"
+            .to_owned(),
     };
     let message = format!(
         "{command} of map `{}` ({}, key {} bytes, value {} bytes, {} entries, flags {:#x}) gave {}: {why}",
@@ -218,11 +273,13 @@ mod tests {
             max_entries,
             flags: 0,
             map_extra: 0,
+            numa_node: 0,
             key_type_id: 0,
             value_type_id: 0,
             inner: None,
             data: None,
             frozen: false,
+            needs_btf: false,
         }
     }
 
@@ -285,18 +342,60 @@ mod tests {
 
     #[test]
     fn a_refused_map_is_explained() {
+        let mut limited = Node::for_tests(true);
+        limited.memlock_limited = true;
         let cases = [
-            (Errno::PERM, true, Cause::Policy, "RLIMIT_MEMLOCK"),
-            (Errno::PERM, false, Cause::Privilege, "CAP_BPF"),
-            (Errno::NOMEM, true, Cause::Unknown, "no memory"),
-            (Errno::TOOBIG, true, Cause::Unsupported, "exceeds"),
+            (Errno::PERM, Node::for_tests(true), Cause::Policy, "security module"),
+            (Errno::PERM, limited, Cause::Privilege, "RLIMIT_MEMLOCK"),
+            (Errno::PERM, Node::for_tests(false), Cause::Privilege, "CAP_BPF"),
+            (Errno::NOMEM, Node::for_tests(true), Cause::Unknown, "no memory"),
+            (Errno::TOOBIG, Node::for_tests(true), Cause::Unsupported, "exceeds"),
+            (Errno::INVAL, Node::for_tests(true), Cause::Unsupported, "or the definition is not valid"),
+            (Errno::INVAL, Node::filtered_for_tests(), Cause::Unknown, "seccomp"),
         ];
-        for (errno, privileged, cause, words) in cases {
+        for (errno, node, cause, words) in cases {
             let mut kernel = Kernel::injected(Box::new(move |_| Some(Answer::Refuse(errno, String::new()))));
-            let node = Node::for_tests(privileged);
             let failure = create_all(&[spec(MapType::HASH, 1)], &[], None, &mut kernel, &node).unwrap_err();
             assert_eq!(failure.cause, cause, "{failure:?}");
             assert!(failure.message.contains(words), "{failure:?}");
         }
+    }
+
+    #[test]
+    fn an_incomplete_definition_is_the_objects_fault() {
+        let of_maps = |inner| MapSpec { inner, ..spec(MapType::ARRAY_OF_MAPS, 1) };
+        let cases = [
+            (spec(MapType::HASH, 0), "max_entries"),
+            (spec(MapType::RINGBUF, 0), "max_entries"),
+            (MapSpec { key_sz: 0, ..spec(MapType::HASH, 1) }, "key_size"),
+            (MapSpec { value_sz: 0, ..spec(MapType::QUEUE, 1) }, "value_size"),
+            (of_maps(None), "inner map"),
+            (of_maps(Some(Box::new(spec(MapType::HASH, 0)))), "max_entries"),
+        ];
+        let mut kernel = Kernel::injected(Box::new(|_| Some(Answer::Accept)));
+        let node = Node::for_tests(true);
+        for (spec, words) in cases {
+            let failure = create_all(&[spec], &[], None, &mut kernel, &node).unwrap_err();
+            assert_eq!(failure.cause, Cause::Object, "{failure:?}");
+            assert!(failure.message.contains(words), "{failure:?}");
+        }
+        assert_eq!(kernel.stats().calls, 0);
+        let complete = [
+            spec(MapType::PERF_EVENT_ARRAY, 0),
+            spec(MapType::SK_STORAGE, 0),
+            MapSpec { key_sz: 0, value_sz: 0, ..spec(MapType::RINGBUF, 4096) },
+            MapSpec { key_sz: 0, ..spec(MapType::STACK, 1) },
+        ];
+        create_all(&complete, &[], None, &mut kernel, &node).unwrap();
+    }
+
+    #[test]
+    fn the_numa_node_is_asked_for() {
+        let mut kernel = Kernel::injected(Box::new(|question| match question {
+            Question::MapCreate(create) if create.numa_node == 7 && create.flags == 4 => Some(Answer::Accept),
+            _ => None,
+        }));
+        let placed = MapSpec { numa_node: 7, flags: 4, ..spec(MapType::HASH, 1) };
+        create_all(&[placed], &[], None, &mut kernel, &Node::for_tests(true)).unwrap();
     }
 }

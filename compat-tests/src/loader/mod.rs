@@ -8,12 +8,14 @@
 //! A refusal carries what it means ([`Cause`]): the verifier's verdict on the program, a policy of the node, a privilege
 //! that is lacking here, or no answer at all, which is never taken for a refusal.
 
+mod btf;
 mod log;
 mod map;
 mod node;
 mod outcome;
 mod request;
 mod run;
+mod sanitize;
 mod session;
 
 pub use log::{decisive_lines, reached_poison};

@@ -48,7 +48,7 @@ pub enum Cause {
     /// This kernel does not know a program type, map type, flag or attribute that is needed: refused before the verifier
     /// looked.
     Unsupported,
-    /// The verifier accepted, the JIT (or a late rewriting step) did not.
+    /// The verifier accepted, the JIT (or the rewriting of instructions for it) did not.
     Jit,
     /// A policy of the node (an LSM, lockdown) refuses it, although every capability is held.
     Policy,
@@ -145,20 +145,31 @@ pub(super) fn cause_of_load(errno: Errno, log: &str, timed_out: bool, node: &Nod
         Errno::NOMEM | Errno::AGAIN | Errno::INTR | Errno::NFILE | Errno::MFILE | Errno::NOSPC => {
             Cause::Unknown
         }
-        Errno::PERM if complained && node.is_privileged() => Cause::Verifier,
+        Errno::PERM if complained && node.is_capable() => Cause::Verifier,
         Errno::ACCESS if complained => Cause::Verifier,
         Errno::PERM | Errno::ACCESS => node.cause_of_denial(),
         _ if complained => Cause::Verifier,
-        _ if verified || errno.raw_os_error() == ENOTSUPP => Cause::Jit,
-        _ => Cause::Unsupported,
+        Errno::TOOBIG | Errno::FAULT if verified => Cause::Jit,
+        _ if verified && errno.raw_os_error() == ENOTSUPP => Cause::Jit,
+        _ => cause_of_refusal(errno, log, node),
     }
 }
 
-/// What a refused `BPF_MAP_CREATE` or `BPF_BTF_LOAD` means.
-pub(super) fn cause_of_creation(errno: Errno, node: &Node) -> Cause {
+/// What a refused `BPF_MAP_CREATE`, which writes no log, or `BPF_BTF_LOAD` means.
+pub(super) fn cause_of_creation(errno: Errno, log: &str, node: &Node) -> Cause {
     match errno {
         Errno::PERM | Errno::ACCESS => node.cause_of_denial(),
-        Errno::INVAL | Errno::TOOBIG | Errno::OPNOTSUPP | Errno::NOSYS => Cause::Unsupported,
+        _ => cause_of_refusal(errno, log, node),
+    }
+}
+
+/// What an errno means that is not about privileges. The kernel says EINVAL, E2BIG or EOPNOTSUPP to what it does not know
+/// or does not allow; ENOSYS comes of seccomp filters, and all others of the state of the machine. A filter may answer
+/// anything, but it writes no log.
+fn cause_of_refusal(errno: Errno, log: &str, node: &Node) -> Cause {
+    match errno {
+        _ if node.is_filtered() && log.is_empty() => Cause::Unknown,
+        Errno::INVAL | Errno::TOOBIG | Errno::OPNOTSUPP => Cause::Unsupported,
         _ if errno.raw_os_error() == ENOTSUPP => Cause::Unsupported,
         _ => Cause::Unknown,
     }
@@ -183,9 +194,17 @@ pub(super) fn explain_load(entry: &str, errno: Errno, log: &str, cause: Cause, n
              lockdown of this node refuses programs of its kind"
         ),
         Cause::Privilege => format!("BPF_PROG_LOAD of `{entry}` gave {name}: {}", node.lack()),
+        Cause::Unsupported if log::was_verified(log) => format!(
+            "the verifier accepted `{entry}`, but this kernel refused it with {name} in a later step and does not say \
+             why"
+        ),
         Cause::Unsupported => format!(
             "BPF_PROG_LOAD of `{entry}` gave {name} before the verifier looked at it: this kernel does not know its \
              program type, attach type, a flag or an attribute"
+        ),
+        Cause::Unknown if node.is_filtered() && log.is_empty() => format!(
+            "BPF_PROG_LOAD of `{entry}` gave {name}, which may be the answer of this process' seccomp filter; run it \
+             without (privileged, or unconfined)"
         ),
         Cause::Object | Cause::Unknown => {
             format!("BPF_PROG_LOAD of `{entry}` gave {name}, which says nothing about it")
@@ -201,6 +220,7 @@ mod tests {
     fn an_errno_means_what_log_and_privilege_make_of_it() {
         let root = Node::for_tests(true);
         let user = Node::for_tests(false);
+        let filtered = Node::filtered_for_tests();
         let complaint = "0: (95) exit\nR0 !read_ok\nprocessed 1 insns (limit 1000000)\n";
         let verified = "0: (b7) r0 = 0\n1: (95) exit\nprocessed 2 insns (limit 1000000)\n";
         let notsupp = Errno::from_raw_os_error(ENOTSUPP);
@@ -216,6 +236,13 @@ mod tests {
             (Errno::TOOBIG, verified, &root, Cause::Jit),
             (Errno::TOOBIG, "BPF program is too large. Processed 1000001 insn\n", &root, Cause::Verifier),
             (notsupp, verified, &root, Cause::Jit),
+            (notsupp, "", &root, Cause::Unsupported),
+            (Errno::INVAL, verified, &root, Cause::Unsupported),
+            (Errno::INVAL, "", &filtered, Cause::Unknown),
+            (Errno::INVAL, complaint, &filtered, Cause::Verifier),
+            (Errno::INVAL, verified, &filtered, Cause::Unsupported),
+            (Errno::FAULT, verified, &root, Cause::Jit),
+            (Errno::FAULT, "", &root, Cause::Unknown),
             (Errno::NOMEM, "", &root, Cause::Unknown),
             (Errno::NOMEM, complaint, &root, Cause::Unknown),
             (Errno::AGAIN, complaint, &root, Cause::Unknown),
@@ -224,6 +251,43 @@ mod tests {
             assert_eq!(cause_of_load(errno, log, false, node), expected, "{} {log}", errno_name(errno));
         }
         assert_eq!(cause_of_load(Errno::INVAL, complaint, true, &root), Cause::Unknown, "time was over");
+    }
+
+    #[test]
+    fn an_errno_of_the_machine_is_no_answer() {
+        let root = Node::for_tests(true);
+        for errno in [
+            Errno::NOSYS,
+            Errno::BUSY,
+            Errno::IO,
+            Errno::BADF,
+            Errno::FAULT,
+            Errno::SRCH,
+            Errno::NOENT,
+            Errno::NODEV,
+            Errno::TIMEDOUT,
+            Errno::MFILE,
+            Errno::from_raw_os_error(512),
+        ] {
+            assert_eq!(cause_of_load(errno, "", false, &root), Cause::Unknown, "{}", errno_name(errno));
+            assert_eq!(cause_of_creation(errno, "", &root), Cause::Unknown, "{}", errno_name(errno));
+        }
+        for (node, expected) in [(&root, Cause::Unsupported), (&Node::filtered_for_tests(), Cause::Unknown)] {
+            assert_eq!(cause_of_creation(Errno::INVAL, "", node), expected);
+            assert_eq!(cause_of_creation(Errno::INVAL, "[3] FLOAT f Invalid\n", node), Cause::Unsupported);
+        }
+    }
+
+    #[test]
+    fn a_late_einval_is_not_blamed_on_the_jit() {
+        let verified = "0: (b7) r0 = 0\n1: (95) exit\nprocessed 2 insns (limit 1000000)\n";
+        let unseen = "processed 0 insns (limit 1000000)\n";
+        for (log, words) in [(verified, "in a later step"), (unseen, "before the verifier looked")] {
+            let root = Node::for_tests(true);
+            let cause = cause_of_load(Errno::INVAL, log, false, &root);
+            let message = explain_load("e", Errno::INVAL, log, cause, &root);
+            assert!(message.contains(words) && !message.contains("JIT"), "{message}");
+        }
     }
 
     #[test]

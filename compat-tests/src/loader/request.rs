@@ -1,9 +1,10 @@
 //! What travels to the worker: an object's maps, BTF and relocated entries, with all bytes beside the JSON.
 
 use super::map::MapSpec;
+use super::sanitize;
 use btf_catalog::insn::{self, Insn};
 use btf_catalog::object::{Entry, MapDef};
-use btf_catalog::{AttachType, BpfObject, ProgType};
+use btf_catalog::{AttachType, BpfObject, Btf, MapType, ProgType};
 use bytes::Bytes;
 use probe_matrix::sys::{F_SLEEPABLE, F_XDP_HAS_FRAGS};
 use probe_matrix::worker::Job;
@@ -70,7 +71,7 @@ impl Default for LoadOptions {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LoadRequest {
     pub(super) license: String,
-    /// The object's BTF.
+    /// The object's BTF, its externs defined.
     pub(super) btf: Option<usize>,
     pub(super) maps: Vec<MapSpec>,
     pub(super) entries: Vec<EntrySpec>,
@@ -96,6 +97,9 @@ pub(super) struct EntrySpec {
     /// Blob of `struct bpf_line_info` records.
     pub(super) line_info: usize,
     pub(super) map_refs: Vec<MapRefSpec>,
+    /// Whether it has functions beside its own: which of them are verified by themselves, and which may be called back
+    /// or make tail calls, the kernel reads in BTF.
+    pub(super) subprograms: bool,
 }
 
 /// A reference to a map, as it travels to the worker.
@@ -115,10 +119,14 @@ pub fn request(
     options: LoadOptions,
 ) -> serde_json::Result<(serde_json::Value, Vec<Bytes>)> {
     let mut blobs = Blobs::default();
+    let btf = object.btf.as_ref();
     let request = LoadRequest {
         license: object.license.clone(),
-        btf: object.btf.as_ref().map(|btf| blobs.add(btf.bytes().clone())),
-        maps: object.maps.iter().map(|def| map_spec(def, &mut blobs)).collect(),
+        btf: btf.map(|btf| match sanitize::with_externs_defined(btf) {
+            Some(defined) => blobs.add(defined),
+            None => blobs.add(btf.bytes().clone()),
+        }),
+        maps: object.maps.iter().map(|def| map_spec(def, btf, &mut blobs)).collect(),
         entries: entries.iter().map(|load| entry_spec(load, &mut blobs)).collect(),
         limit_ms: options.limit.as_millis() as u64,
         verbose: options.verbose,
@@ -143,7 +151,15 @@ impl Blobs {
     }
 }
 
-fn map_spec(def: &MapDef, blobs: &mut Blobs) -> MapSpec {
+fn map_spec(def: &MapDef, btf: Option<&Btf>, blobs: &mut Blobs) -> MapSpec {
+    let is_storage = matches!(
+        def.map_type,
+        MapType::SK_STORAGE | MapType::INODE_STORAGE | MapType::TASK_STORAGE | MapType::CGRP_STORAGE
+    );
+    let special = btf
+        .zip(def.value_type)
+        .is_some_and(|(btf, value_type)| sanitize::has_special_fields(btf, value_type));
+    let inner = def.inner.as_deref().map(|inner| Box::new(map_spec(inner, btf, blobs)));
     MapSpec {
         name: def.name.clone(),
         map_type: def.map_type,
@@ -152,9 +168,11 @@ fn map_spec(def: &MapDef, blobs: &mut Blobs) -> MapSpec {
         max_entries: def.max_entries,
         flags: def.flags,
         map_extra: def.map_extra,
+        numa_node: def.numa_node.unwrap_or(0),
         key_type_id: def.key_type.map_or(0, |id| id.0),
         value_type_id: def.value_type.map_or(0, |id| id.0),
-        inner: def.inner.as_deref().map(|inner| Box::new(map_spec(inner, blobs))),
+        needs_btf: is_storage || special || inner.as_ref().is_some_and(|inner| inner.needs_btf),
+        inner,
         data: def.data.as_ref().map(|data| blobs.add(data.clone())),
         frozen: def.frozen,
     }
@@ -194,6 +212,7 @@ fn entry_spec(load: &EntryLoad<'_>, blobs: &mut Blobs) -> EntrySpec {
                 value_off: reference.value_off,
             })
             .collect(),
+        subprograms: entry.functions.len() > 1,
     }
 }
 

@@ -1,19 +1,17 @@
 //! One load from beginning to end, in the process that talks to the kernel.
 
+use super::btf::ObjectBtf;
 use super::log::decisive_lines;
 use super::map;
-use super::node::Node;
-use super::outcome::{
-    Accepted, Cause, LoadOutcome, LoadReport, Stage, cause_of_creation, cause_of_load, explain_load,
-};
+use super::node::{self, Node};
+use super::outcome::{Accepted, Cause, LoadOutcome, LoadReport, Stage, cause_of_load, explain_load};
 use super::request::{EntrySpec, LoadRequest};
 use btf_catalog::insn::{INSN_SZ, Insn, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
 use bytes::Bytes;
 use probe_matrix::sys::{self, Errno, Kernel, LogBuf, Map, ObjectKind, ProgLoad, Records, errno_name};
 use probe_matrix::worker::{Request, Sender};
-use rustix::process::{Resource, Rlimit};
 use serde::Deserialize as _;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 /// What the worker announces: where a worker that was lost had got to.
@@ -37,20 +35,14 @@ pub fn serve(request: &Request, sender: &mut Sender) -> Result<(), String> {
     let mut kernel = Kernel::live();
     let limit = Duration::from_millis(body.limit_ms);
     kernel.limit_loads(limit).map_err(|errno| format!("a timer for loads: {}", errno_name(errno)))?;
-    lift_memlock();
-    let node = Node::read();
+    let memlock_limited = node::lift_memlock(&mut kernel);
+    let node = Node::read(memlock_limited);
     let mut session =
         Session { request: &body, blobs: &request.blobs, kernel: &mut kernel, node: &node, limit };
     session.run(&mut |event| match event {
         Event::Step(step) => sender.step(step).map_err(|err| err.to_string()),
         Event::Result(report) => sender.answer(&report).map_err(|err| err.to_string()),
     })
-}
-
-/// Kernels before v5.11 charge maps and programs against this limit; where it may not be raised, and matters,
-/// `BPF_MAP_CREATE` says EPERM.
-fn lift_memlock() {
-    let _ = rustix::process::setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }
 
 /// What a session tells as it goes.
@@ -74,7 +66,7 @@ pub(super) struct Session<'s> {
 
 /// What all entries of the object share.
 struct Shared {
-    btf: Option<OwnedFd>,
+    btf: ObjectBtf,
     maps: Vec<Map>,
     license: std::ffi::CString,
 }
@@ -87,19 +79,15 @@ impl Session<'_> {
             return tell(Event::Result(LoadReport::failed(failure)));
         };
         tell(Event::Step(STEP_BTF.to_owned()))?;
-        let btf = match self.load_btf() {
+        let mut notes = Vec::new();
+        let bytes = self.request.btf.and_then(|index| self.blobs.get(index));
+        let btf = match ObjectBtf::load(bytes, self.kernel, self.node, &mut notes) {
             Ok(btf) => btf,
-            Err(failure) if failure.cause == Cause::Unsupported => {
-                // Debug information to most programs; one that cannot do without is refused later, with a reason.
-                let notes = vec![format!("loaded without the object's BTF: {}", failure.message)];
-                tell(Event::Result(LoadReport { notes, ..LoadReport::default() }))?;
-                None
-            }
             Err(failure) => return tell(Event::Result(LoadReport::failed(failure))),
         };
+        tell(Event::Result(LoadReport { notes, ..LoadReport::default() }))?;
         tell(Event::Step(STEP_MAPS.to_owned()))?;
-        let btf_fd = btf.as_ref().map(AsFd::as_fd);
-        let maps = match map::create_all(&self.request.maps, self.blobs, btf_fd, self.kernel, self.node) {
+        let maps = match self.create_maps(&btf) {
             Ok(maps) => maps,
             Err(failure) => return tell(Event::Result(LoadReport::failed(failure))),
         };
@@ -117,29 +105,11 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn load_btf(&mut self) -> Result<Option<OwnedFd>, LoadOutcome> {
-        let Some(btf) = self.request.btf.and_then(|index| self.blobs.get(index)) else {
-            return Ok(None);
-        };
-        let errno = match self.kernel.btf_load(btf, None) {
-            Ok(fd) => return Ok(Some(fd)),
-            Err(errno) => errno,
-        };
-        let mut log = LogBuf::new(LOG_BYTE_SZS[0], LogBuf::LEVEL_INSNS);
-        let _ = self.kernel.btf_load(btf, Some(&mut log));
-        let log = log.text().into_owned();
-        let words = log.lines().map(str::trim_end).rfind(|line| !line.is_empty()).unwrap_or("nothing more");
-        let cause = cause_of_creation(errno, self.node);
-        let name = errno_name(errno);
-        let why = if cause == Cause::Privilege { self.node.lack() } else { words.to_owned() };
-        Err(LoadOutcome {
-            stage: Stage::Btf,
-            cause,
-            subject: None,
-            message: format!("BPF_BTF_LOAD of {} bytes gave {name}: {why}", btf.len()),
-            errno: Some(name),
-            log,
-        })
+    fn create_maps(&mut self, btf: &ObjectBtf) -> Result<Vec<Map>, LoadOutcome> {
+        for spec in &self.request.maps {
+            btf.check(&spec.name, spec.needs_btf, "the map's type or value depends on the object's BTF")?;
+        }
+        map::create_all(&self.request.maps, self.blobs, btf.fd(), self.kernel, self.node)
     }
 
     /// Loads one entry and closes it. With the notes of what it was loaded without.
@@ -148,6 +118,8 @@ impl Session<'_> {
         spec: &EntrySpec,
         shared: &Shared,
     ) -> Result<(Accepted, Vec<String>), LoadOutcome> {
+        let needs = "its subprograms are verified by what the object's BTF says of them";
+        shared.btf.check(&spec.name, spec.subprograms, needs)?;
         let blob = |index: usize| self.blobs.get(index).map_or(&[][..], |blob| &blob[..]);
         let insns = with_map_fds(spec, blob(spec.insns), &shared.maps)?;
         let (func_info, line_info) = (blob(spec.func_info), blob(spec.line_info));
@@ -167,8 +139,8 @@ impl Session<'_> {
         load.kern_version = self.node.kern_version;
         load.attach_btf_id = spec.attach_btf_id;
         load.attach_btf_obj_fd = attach_btf_obj.as_ref().map(AsFd::as_fd);
-        if let Some(btf) = &shared.btf {
-            load.prog_btf_fd = Some(btf.as_fd());
+        if let Some(btf) = shared.btf.fd() {
+            load.prog_btf_fd = Some(btf);
             load.func_info = Records { bytes: func_info, rec_sz: FUNC_INFO_SZ };
             load.line_info = Records { bytes: line_info, rec_sz: LINE_INFO_SZ };
         }
@@ -184,8 +156,24 @@ impl Session<'_> {
             let bare = self.attempt(&ProgLoad { expected_attach_type: attach_type, ..bare });
             if bare.errno.is_none() {
                 let words = whole.words(errno);
+                // A kernel that does not know the records verifies no function by itself; one that finds fault with them
+                // was asked about another program.
+                if spec.subprograms && !whole.is_too_big_an_attribute() {
+                    let message = format!(
+                        "`{}` is not judged: this kernel finds fault with the records of its functions, and accepts it \
+                         without them, but then verifies its subprograms differently: {words}",
+                        spec.name
+                    );
+                    return Err(LoadOutcome {
+                        errno: Some(errno_name(errno)),
+                        log: whole.log,
+                        ..LoadOutcome::unasked(Stage::Load, Cause::Unknown, Some(&spec.name), message)
+                    });
+                }
+                let left_out = if attach_type == load.expected_attach_type { "" } else { ", attach type" };
                 let note = format!(
-                    "`{}` loaded without name, BTF and what else may be left out: {words}",
+                    "`{}` was loaded without name, BTF, function and line records{left_out}: with them the kernel said \
+                     {words}",
                     spec.name
                 );
                 return Ok((Accepted { entry: spec.name.clone(), log: bare.log }, vec![note]));
@@ -293,8 +281,12 @@ impl Attempt {
     /// not know (names before v4.15, attach types before v4.17, function and line information before v5.0), and names
     /// the records that it finds fault with.
     fn may_be_about_attributes(&self) -> bool {
-        let about_records = decisive_lines(&self.log).iter().any(|line| line.contains("_info"));
-        about_records || self.errno == Some(Errno::TOOBIG) && self.log.is_empty()
+        let names_records = |line: &&str| line.contains("func_info") || line.contains("line_info");
+        decisive_lines(&self.log).iter().any(names_records) || self.is_too_big_an_attribute()
+    }
+
+    fn is_too_big_an_attribute(&self) -> bool {
+        self.errno == Some(Errno::TOOBIG) && self.log.is_empty()
     }
 
     fn words(&self, errno: Errno) -> String {
@@ -344,14 +336,24 @@ fn end_of(log: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sanitize::Feature;
     use super::*;
     use btf_catalog::{AttachType, ProgType};
     use probe_matrix::sys::{Answer, Command, Question};
 
-    /// What a session with one entry, `set r0; exit`, comes to on a kernel that answers as `injector` does.
+    /// What a session with one entry, `set r0; exit`, comes to on a kernel that answers as `injector` does. Its BTF has
+    /// floats.
     fn session(injector: impl FnMut(Question<'_>) -> Option<Answer> + 'static) -> LoadReport {
-        let blobs =
-            [&[0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0][..], &[0; 8], &[0; 16], &[0; 24]];
+        session_of(false, injector)
+    }
+
+    /// The same of an entry that has subprograms, or has not.
+    fn session_of(
+        subprograms: bool,
+        injector: impl FnMut(Question<'_>) -> Option<Answer> + 'static,
+    ) -> LoadReport {
+        let code = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+        let blobs = [code.to_vec(), vec![0; 8], vec![0; 16], Feature::Float.sample()];
         let entry = EntrySpec {
             name: "e".to_owned(),
             prog_type: ProgType::XDP,
@@ -364,6 +366,7 @@ mod tests {
             func_info: 1,
             line_info: 2,
             map_refs: Vec::new(),
+            subprograms,
         };
         let request = LoadRequest {
             license: "GPL".to_owned(),
@@ -376,7 +379,7 @@ mod tests {
         let mut report = LoadReport::default();
         let mut session = Session {
             request: &request,
-            blobs: &blobs.map(Bytes::from_static),
+            blobs: &blobs.map(Bytes::from),
             kernel: &mut Kernel::injected(Box::new(injector)),
             node: &Node::for_tests(true),
             limit: Duration::from_secs(1),
@@ -408,24 +411,92 @@ mod tests {
         assert!(report.notes[0].contains("E2BIG"), "{report:#?}");
     }
 
+    /// Refuses the calls of BPF_BTF_LOAD, counted from 0, that `refused` says, and accepts all else.
+    fn refusing_btf(
+        errno: Errno,
+        log: &'static str,
+        refused: impl Fn(u32) -> bool + 'static,
+    ) -> impl FnMut(Question<'_>) -> Option<Answer> {
+        let mut call = 0;
+        move |question| match question {
+            Question::Other(Command::BtfLoad) => {
+                call += 1;
+                Some(if refused(call - 1) { refuse(errno, log) } else { Answer::Accept })
+            }
+            _ => Some(Answer::Accept),
+        }
+    }
+
     #[test]
-    fn a_kernel_that_refuses_the_btf_is_asked_without_and_a_denied_one_is_not() {
-        let without = session(|question| match question {
-            Question::Other(Command::BtfLoad) => Some(refuse(Errno::INVAL, "[3] DATASEC x Invalid size\n")),
-            Question::ProgLoad(load) if load.prog_btf_fd.is_some() => panic!("there is no BTF to refer to"),
+    fn a_kernel_without_btf_is_asked_without() {
+        for subprograms in [false, true] {
+            let report = session_of(subprograms, refusing_btf(Errno::INVAL, "", |_| true));
+            assert!(report.is_accepted(), "no function is verified by itself then: {report:#?}");
+            assert!(report.notes[0].contains("does not know"), "{report:#?}");
+        }
+    }
+
+    #[test]
+    fn what_needs_the_btf_that_is_refused_is_not_judged() {
+        // The object's is refused, twice; the smallest is taken, and so is one with floats.
+        let refused = || refusing_btf(Errno::INVAL, "[1] INT x Invalid name\n", |call| call < 2);
+        let without = session_of(false, refused());
+        assert!(without.is_accepted() && without.notes[0].contains("Invalid name"), "{without:#?}");
+        let report = session_of(true, refused());
+        assert_eq!((report.accepted.len(), report.failures.len()), (0, 1), "{report:#?}");
+        assert_eq!((report.failures[0].stage, report.failures[0].cause), (Stage::Btf, Cause::Unknown));
+        assert!(report.failures[0].message.contains("`e` is not judged"), "{report:#?}");
+    }
+
+    #[test]
+    fn a_kernel_without_floats_gets_the_btf_without_them() {
+        // Refused: the object's, twice; not the smallest; the one with floats, twice; not the one without.
+        let report = session_of(true, refusing_btf(Errno::INVAL, "", |call| call != 2 && call < 5));
+        assert!(report.is_accepted() && report.notes[0].contains("float"), "{report:#?}");
+        assert_eq!(report.notes.len(), 1, "{report:#?}");
+    }
+
+    #[test]
+    fn a_second_attempt_that_is_taken_counts() {
+        let report = session_of(true, refusing_btf(Errno::INVAL, "", |call| call == 0));
+        assert!(report.is_accepted() && report.notes.is_empty(), "{report:#?}");
+        let mut loads = 0;
+        let report = session(move |question| match question {
+            Question::ProgLoad(_) => {
+                loads += 1;
+                Some(if loads == 1 { refuse(Errno::INVAL, "") } else { Answer::Accept })
+            }
             _ => Some(Answer::Accept),
         });
-        assert!(without.is_accepted() && without.notes[0].contains("DATASEC x"), "{without:#?}");
+        assert!(report.is_accepted() && report.accepted.len() == 1, "{report:#?}");
+    }
 
-        let denied = session(|question| match question {
-            Question::Other(Command::BtfLoad) => Some(refuse(Errno::PERM, "")),
-            _ => panic!("nothing more is asked"),
-        });
-        assert_eq!(
-            (denied.failures[0].stage, denied.failures[0].cause),
-            (Stage::Btf, Cause::Policy),
-            "{denied:#?}"
-        );
+    #[test]
+    fn a_denied_btf_ends_the_session() {
+        let cases = [(Errno::PERM, Cause::Policy), (Errno::NOSYS, Cause::Unknown)];
+        for (errno, cause) in cases {
+            let report = session(move |question| match question {
+                Question::Other(Command::BtfLoad) => Some(refuse(errno, "")),
+                _ => panic!("nothing more is asked"),
+            });
+            assert_eq!(
+                (report.failures[0].stage, report.failures[0].cause),
+                (Stage::Btf, cause),
+                "{report:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn records_that_are_refused_are_not_left_out_where_they_matter() {
+        let words = "0: (b7) r0 = 0\ninvalid func_info[0]\n";
+        let kernel = move |question: Question<'_>| match question {
+            Question::ProgLoad(load) if load.prog_btf_fd.is_some() => Some(refuse(Errno::INVAL, words)),
+            _ => Some(Answer::Accept),
+        };
+        assert!(session_of(false, kernel).is_accepted());
+        let report = session_of(true, kernel);
+        assert_eq!((report.failures[0].cause, report.accepted.len()), (Cause::Unknown, 0), "{report:#?}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::caller::{CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, Caller};
 use crate::facts::{Evidence, Fact, Facts, Support};
 use crate::sys::{CallStats, Errno, Kernel, LogBuf, Map, MapCreate, ProgLoad, errno_name};
 use btf_catalog::{AttachType, Btf, BtfKind, HelperId, LinkType, MapType, ProgType, TypeId};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -82,6 +83,8 @@ pub(crate) struct Node<'a> {
     pub(crate) files: &'a Facts,
     pub(crate) noisy: bool,
     caller: &'a Caller,
+    /// The limit of locked memory stands: the caller had one, and it could not be lifted.
+    memlock_limited: bool,
     log: LogBuf,
 }
 
@@ -94,7 +97,10 @@ impl<'a> Node<'a> {
         noisy: bool,
     ) -> Node<'a> {
         let bounds = btf.map(Bounds::of).unwrap_or_default();
-        Node { kernel, btf, bounds, files, noisy, caller, log: LogBuf::new(LOG_SZ, LogBuf::LEVEL_STATS) }
+        let memlock_limited =
+            caller.memlock_soft_byte_sz.is_some() && getrlimit(Resource::Memlock).current.is_some();
+        let log = LogBuf::new(LOG_SZ, LogBuf::LEVEL_STATS);
+        Node { kernel, btf, bounds, files, noisy, caller, memlock_limited, log }
     }
 
     /// Chooses the log level: kernels before v5.2 know no statistics, and some refuse the level (EINVAL).
@@ -190,8 +196,25 @@ impl<'a> Node<'a> {
                 "all capabilities are held; the seccomp filter of this caller or a security module refuses",
             );
         }
+        if self.memlock_limited && errno == Errno::PERM && self.may_charge_memlock() {
+            return fact(Support::DeniedObserver).reason(
+                "the kernel may charge it to RLIMIT_MEMLOCK (before v5.11), which this caller cannot raise for want of \
+                 CAP_SYS_RESOURCE",
+            );
+        }
+        if let Some(label) = self.caller.confinement() {
+            return fact(Support::DeniedObserver).reason(format!(
+                "all capabilities are held; this caller is confined by a security module (label {label}), which may \
+                 refuse it what others are granted"
+            ));
+        }
         fact(Support::DeniedWorkload)
             .reason("refused although all capabilities asked for are held: a security module or lockdown")
+    }
+
+    /// Whether maps and programs may count against the limit of locked memory: unless the kernel was seen not to.
+    fn may_charge_memlock(&self) -> bool {
+        self.files.support("memory.bpf_memcg_accounting") != Support::Yes
     }
 
     /// Names of the capabilities that the question needs and the caller lacks.
@@ -206,14 +229,15 @@ impl<'a> Node<'a> {
 }
 
 /// Prepares a process of its own for probing: a time limit for each load, and no memlock limit, which maps and programs
-/// are charged against before v5.11 and which would then answer EPERM.
+/// are charged against before v5.11 and which would then answer EPERM. A limit that cannot be lifted, for want of
+/// CAP_SYS_RESOURCE, is taken into account when an EPERM is read.
 pub(crate) fn settle(kernel: &mut Kernel) {
     let _ = kernel.limit_loads(LOAD_LIMIT);
-    let unlimited = rustix::process::Rlimit { current: None, maximum: None };
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }
 
-/// Capabilities of a program type: `is_net_admin_prog_type()` and `is_perfmon_prog_type()`, kernel/bpf/syscall.c.
+/// Capabilities of a program type: `is_net_admin_prog_type()` and `is_perfmon_prog_type()`, kernel/bpf/syscall.c, v5.8 to
+/// v6.18. Types that are newer may need any.
 pub(crate) fn needs(prog_type: ProgType) -> Needs {
     match prog_type {
         ProgType::KPROBE
@@ -222,10 +246,32 @@ pub(crate) fn needs(prog_type: ProgType) -> Needs {
         | ProgType::RAW_TRACEPOINT
         | ProgType::RAW_TRACEPOINT_WRITABLE
         | ProgType::TRACING
-        | ProgType::LSM => Needs::Perfmon,
-        ProgType::STRUCT_OPS | ProgType::EXT => Needs::Both,
-        ProgType::SOCKET_FILTER | ProgType::SK_REUSEPORT | ProgType::SYSCALL => Needs::Bpf,
-        _ => Needs::NetAdmin,
+        | ProgType::LSM
+        | ProgType::STRUCT_OPS => Needs::Perfmon,
+        ProgType::SCHED_CLS
+        | ProgType::SCHED_ACT
+        | ProgType::XDP
+        | ProgType::LWT_IN
+        | ProgType::LWT_OUT
+        | ProgType::LWT_XMIT
+        | ProgType::LWT_SEG6LOCAL
+        | ProgType::SK_SKB
+        | ProgType::SK_MSG
+        | ProgType::LIRC_MODE2
+        | ProgType::FLOW_DISSECTOR
+        | ProgType::CGROUP_DEVICE
+        | ProgType::CGROUP_SOCK
+        | ProgType::CGROUP_SOCK_ADDR
+        | ProgType::CGROUP_SOCKOPT
+        | ProgType::CGROUP_SYSCTL
+        | ProgType::SOCK_OPS
+        | ProgType::NETFILTER => Needs::NetAdmin,
+        ProgType::SOCKET_FILTER
+        | ProgType::CGROUP_SKB
+        | ProgType::SK_REUSEPORT
+        | ProgType::SK_LOOKUP
+        | ProgType::SYSCALL => Needs::Bpf,
+        _ => Needs::Both,
     }
 }
 
@@ -237,6 +283,18 @@ pub(crate) fn unknown(errno: Errno, source: &str, reason: &str) -> Fact {
 /// The fact of a question that the kernel answered.
 pub(crate) fn probed(support: Support, source: &str) -> Fact {
     Fact::new(support, Evidence::Probed, source)
+}
+
+/// Order of facts about ways to the same end, the one to be told first: one way is enough, and a refusal or an open
+/// question outweighs a no.
+pub(crate) fn standing(fact: &Fact) -> u8 {
+    match fact.support {
+        Support::Yes => 0,
+        Support::DeniedWorkload => 1,
+        Support::DeniedObserver => 2,
+        Support::Unknown => 3,
+        Support::No => 4,
+    }
 }
 
 /// The log's first line that says something.
@@ -274,4 +332,62 @@ pub(crate) fn helper_fact(prog_type: ProgType, helper: HelperId) -> String {
 /// Puts a fact out under a name that is put together.
 pub(crate) fn tell(out: &mut Out<'_>, name: impl Into<String>, fact: Fact) {
     out(name.into(), fact);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::caller::CapSet;
+
+    /// Root of the machine, neither filtered nor confined nor limited.
+    fn root() -> Caller {
+        Caller {
+            effective: Some(CapSet(u64::MAX)),
+            bounding: Some(CapSet(u64::MAX)),
+            seccomp: Some(0),
+            no_new_privs: Some(false),
+            initial_user_namespace: Some(true),
+            lsm_label: None,
+            memlock_soft_byte_sz: None,
+            memlock_hard_byte_sz: None,
+        }
+    }
+
+    /// How an errno is read: whom it denies, and why.
+    fn read(caller: &Caller, memlock_limited: bool, accounting: Support, errno: Errno) -> (Support, String) {
+        let mut files = Facts::default();
+        files.insert("memory.bpf_memcg_accounting", Fact::new(accounting, Evidence::Probed, "test"));
+        let node = Node { memlock_limited, ..Node::new(Kernel::live(), None, &files, caller, false) };
+        let fact = node.no_answer(errno, Needs::Bpf, "BPF_MAP_CREATE").unwrap();
+        (fact.support, fact.reason.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_refusal_of_a_confined_caller_is_its_own() {
+        for (label, support) in [
+            ("system_u:system_r:container_t:s0:c1,c2", Support::DeniedObserver),
+            ("docker-default (enforce)", Support::DeniedObserver),
+            ("unconfined", Support::DeniedWorkload),
+            ("system_u:system_r:spc_t:s0", Support::DeniedWorkload),
+        ] {
+            let caller = Caller { lsm_label: Some(label.to_owned()), ..root() };
+            for errno in [Errno::PERM, Errno::ACCESS] {
+                let (found, reason) = read(&caller, false, Support::Yes, errno);
+                assert_eq!(found, support, "{label}");
+                assert_eq!(reason.contains(label), support == Support::DeniedObserver, "{reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_of_locked_memory_that_stands_explains_eperm() {
+        let support = |limited, accounting, errno| read(&root(), limited, accounting, errno).0;
+        assert_eq!(support(true, Support::Unknown, Errno::PERM), Support::DeniedObserver);
+        assert_eq!(support(true, Support::No, Errno::PERM), Support::DeniedObserver);
+        assert_eq!(support(true, Support::Yes, Errno::PERM), Support::DeniedWorkload, "not charged to it");
+        assert_eq!(support(true, Support::No, Errno::ACCESS), Support::DeniedWorkload);
+        assert_eq!(support(false, Support::No, Errno::PERM), Support::DeniedWorkload, "lifted");
+        let reason = read(&root(), true, Support::No, Errno::PERM).1;
+        assert!(reason.contains("RLIMIT_MEMLOCK") && reason.contains("CAP_SYS_RESOURCE"), "{reason}");
+    }
 }

@@ -1,267 +1,113 @@
 //! What can be attached, as far as it can be told without attaching anything.
 //!
-//! `BPF_LINK_CREATE` is asked to hang an accepted program on something that does not exist. A kernel that has the link
-//! answers that the target is not there (EBADF, ENODEV); one that does not, that it knows no such link (EINVAL,
-//! EOPNOTSUPP). Nothing can come of it, and yet more is learnt than from an enumeration, which names types that were
-//! left out of the build. Where the two cannot be told apart, the kernel's BTF tells whether the function that
-//! attaches was built in, and event sources in sysfs tell of kprobes and uprobes.
+//! By a link, if there is one ([`link`]); else in the way that is older than links and still there: BPF_PROG_ATTACH asked
+//! with a target that does not exist, or what the kernel's BTF and the event sources in sysfs tell of.
 
 use super::Out;
-use super::ask::{Named, Needs, Node, beyond, needs, probed, tell, unknown};
+use super::ask::{Named, Needs, Node, beyond, probed, standing, tell};
 use super::asm;
-use super::program::{Seat, Seats};
+use super::link::{self, BTF, BUILT_IN, Older, WAYS, built_in};
+use super::program::{PROG_LOAD, Seat, Seats, loads};
+use super::root::HostRoot;
+use super::traffic;
 use crate::facts::{Evidence, Fact, Support};
-use crate::sys::{Errno, LinkDetail, LinkTarget, ProgLoad, errno_name};
+use crate::sys::{Errno, LinkTarget, ProgLoad, errno_name};
 use btf_catalog::{AttachType, HelperId, LinkType, MapType, ProgType};
 use std::os::fd::{AsFd, OwnedFd};
 
-const LINK_CREATE: &str = "BPF_LINK_CREATE";
+const PROG_ATTACH: &str = "BPF_PROG_ATTACH";
 const TOKEN_CREATE: &str = "BPF_TOKEN_CREATE";
 const RAW_TRACEPOINT_OPEN: &str = "BPF_RAW_TRACEPOINT_OPEN";
-const BTF: &str = "/sys/kernel/btf/vmlinux";
 const EVENT_SOURCES: &str = "/sys/bus/event_source/devices";
-
-/// No interface has this number.
-const NO_INTERFACE: LinkTarget<'_> = LinkTarget::Interface(i32::MAX as u32);
-/// Not a protocol family.
-const NO_FAMILY: u32 = 255;
-
-/// One way to attach a program and how it is asked about.
-struct Way {
-    /// Name of the fact `bpf.attach.*`.
-    name: &'static str,
-    prog_type: ProgType,
-    attach: AttachType,
-    link: LinkType,
-    target: LinkTarget<'static>,
-    detail: LinkDetail<'static>,
-    /// Answers by which the kernel says that it has the link and only misses the target.
-    reached: &'static [Errno],
-    /// Answers by which it says that it has no such link. EINVAL says so only if nothing else is wrong.
-    absent: &'static [Errno],
-}
-
-const fn link(id: u32) -> LinkType {
-    LinkType(id)
-}
-
-const CGROUP: LinkType = link(3);
-const NETNS: LinkType = link(5);
-const XDP: LinkType = link(6);
-const PERF_EVENT: LinkType = link(7);
-const KPROBE_MULTI: LinkType = link(8);
-const NETFILTER: LinkType = link(10);
-const TCX: LinkType = link(11);
-const UPROBE_MULTI: LinkType = link(12);
-const NETKIT: LinkType = link(13);
-const SOCKMAP: LinkType = link(14);
-
-/// A symbol that no kernel has, and a path that is no file.
-const KPROBE_NOWHERE: LinkDetail<'_> =
-    LinkDetail::KprobeMulti { symbol: c"portolan_no_such_function", flags: 0 };
-const UPROBE_NOWHERE: LinkDetail<'_> = LinkDetail::UprobeMulti { path: c"/", off: 1, pid: 0 };
-
-const WAYS: [Way; 11] = [
-    Way {
-        name: "cgroup",
-        prog_type: ProgType::CGROUP_SKB,
-        attach: AttachType::CGROUP_INET_INGRESS,
-        link: CGROUP,
-        target: LinkTarget::NoFd,
-        detail: LinkDetail::None,
-        reached: &[Errno::BADF],
-        absent: &[Errno::INVAL],
-    },
-    Way {
-        name: "sk_lookup",
-        prog_type: ProgType::SK_LOOKUP,
-        attach: AttachType::SK_LOOKUP,
-        link: NETNS,
-        target: LinkTarget::NoFd,
-        detail: LinkDetail::None,
-        reached: &[Errno::BADF],
-        absent: &[],
-    },
-    Way {
-        name: "flow_dissector",
-        prog_type: ProgType::FLOW_DISSECTOR,
-        attach: AttachType::FLOW_DISSECTOR,
-        link: NETNS,
-        target: LinkTarget::NoFd,
-        detail: LinkDetail::None,
-        reached: &[Errno::BADF],
-        absent: &[],
-    },
-    Way {
-        name: "perf_event",
-        prog_type: ProgType::PERF_EVENT,
-        attach: AttachType::PERF_EVENT,
-        link: PERF_EVENT,
-        target: LinkTarget::NoFd,
-        detail: LinkDetail::PerfCookie(0),
-        reached: &[Errno::BADF],
-        absent: &[Errno::INVAL, Errno::OPNOTSUPP],
-    },
-    Way {
-        name: "kprobe_multi",
-        prog_type: ProgType::KPROBE,
-        attach: AttachType::TRACE_KPROBE_MULTI,
-        link: KPROBE_MULTI,
-        target: LinkTarget::None,
-        detail: KPROBE_NOWHERE,
-        reached: &[Errno::SRCH],
-        absent: &[Errno::OPNOTSUPP],
-    },
-    Way {
-        name: "kprobe_session",
-        prog_type: ProgType::KPROBE,
-        attach: AttachType::TRACE_KPROBE_SESSION,
-        link: KPROBE_MULTI,
-        target: LinkTarget::None,
-        detail: KPROBE_NOWHERE,
-        reached: &[Errno::SRCH],
-        absent: &[Errno::OPNOTSUPP],
-    },
-    Way {
-        name: "uprobe_multi",
-        prog_type: ProgType::KPROBE,
-        attach: AttachType::TRACE_UPROBE_MULTI,
-        link: UPROBE_MULTI,
-        target: LinkTarget::None,
-        detail: UPROBE_NOWHERE,
-        reached: &[Errno::BADF],
-        absent: &[Errno::OPNOTSUPP, Errno::INVAL],
-    },
-    Way {
-        name: "uprobe_session",
-        prog_type: ProgType::KPROBE,
-        attach: AttachType::TRACE_UPROBE_SESSION,
-        link: UPROBE_MULTI,
-        target: LinkTarget::None,
-        detail: UPROBE_NOWHERE,
-        reached: &[Errno::BADF],
-        absent: &[Errno::OPNOTSUPP, Errno::INVAL],
-    },
-    Way {
-        name: "netfilter",
-        prog_type: ProgType::NETFILTER,
-        attach: AttachType::NETFILTER,
-        link: NETFILTER,
-        target: LinkTarget::None,
-        detail: LinkDetail::Netfilter { pf: NO_FAMILY, hook: 0, priority: 0 },
-        reached: &[Errno::AFNOSUPPORT],
-        absent: &[Errno::OPNOTSUPP, Errno::INVAL],
-    },
-    Way {
-        name: "tcx",
-        prog_type: ProgType::SCHED_CLS,
-        attach: AttachType::TCX_INGRESS,
-        link: TCX,
-        target: NO_INTERFACE,
-        detail: LinkDetail::None,
-        reached: &[Errno::NODEV],
-        absent: &[Errno::INVAL],
-    },
-    Way {
-        name: "netkit",
-        prog_type: ProgType::SCHED_CLS,
-        attach: AttachType::NETKIT_PRIMARY,
-        link: NETKIT,
-        target: NO_INTERFACE,
-        detail: LinkDetail::None,
-        reached: &[Errno::NODEV],
-        absent: &[Errno::INVAL],
-    },
-];
 
 /// Facts `bpf.attach.*`, `bpf.link.*` and the attach types that no load decides.
 pub(crate) fn facts(node: &mut Node<'_>, seats: &Seats, undecided: &[AttachType], out: &mut Out<'_>) {
     let mut by_link: Vec<(LinkType, Fact)> = Vec::new();
     let mut by_attach: Vec<(AttachType, Fact)> = Vec::new();
     for way in &WAYS {
-        let fact = match unknown_number(node, way) {
-            Some(fact) => fact,
-            None => ask(node, seats, way),
-        };
-        by_attach.push((way.attach, fact.clone()));
-        by_link.push((way.link, fact.clone()));
+        let link = link::fact(node, seats, way);
+        let fact = attachable(node, seats, way.prog_type, way.older, &link);
+        // An ioctl has no attach type.
+        let of_attach = if matches!(way.older, Older::EventSource(_)) { &link } else { &fact };
+        by_attach.push((way.attach, of_attach.clone()));
+        by_link.push((way.link, link));
         tell(out, format!("bpf.attach.{}", way.name), fact);
     }
-    for (name, link, function) in BUILT_IN {
-        let fact = built_in(node, function);
-        by_link.push((link, fact.clone()));
-        tell(out, format!("bpf.attach.{name}"), fact);
+    for way in &BUILT_IN {
+        let link = built_in(node, way.function);
+        let fact = attachable(node, seats, way.prog_type, way.older, &link);
+        by_link.push((way.link, link));
+        tell(out, format!("bpf.attach.{}", way.name), fact);
     }
     tell(out, "bpf.attach.raw_tracepoint", raw_tracepoint(node, seats, &mut by_link));
-    tell(out, "bpf.attach.tc", classifier(node));
+    tell(out, "bpf.attach.tc", traffic::fact(node, traffic::CLASSIFIER));
+    tell(out, "bpf.attach.tc_action", traffic::fact(node, traffic::ACTION));
     tracing_facts(node, seats, &mut by_link, out);
     event_source_facts(node, out);
     for attach in undecided {
-        let of_type =
-            seats.get(&attach.prog_type().unwrap_or(ProgType::UNSPEC)).map_or(&[][..], Vec::as_slice);
-        let fact = attach_type(node, *attach, of_type, &by_attach);
+        let fact = attach_type(node, seats, *attach, &by_attach);
         tell(out, attach.fact(), fact);
     }
-    link_facts(node, &by_link, out);
+    link::facts(node, &by_link, out);
 }
 
-/// Attaching functions that a call with a missing target does not show: by the fact's name, link type and function.
-const BUILT_IN: [(&str, LinkType, &str); 3] = [
-    ("xdp", XDP, "bpf_xdp_link_attach"),
-    ("struct_ops", link(9), "bpf_struct_ops_link_create"),
-    ("sockmap", SOCKMAP, "sock_map_link_create"),
-];
-
-/// Whether the kernel was built with a function, as a fact.
-fn built_in(node: &Node<'_>, function: &str) -> Fact {
-    let fact = |support| Fact::new(support, Evidence::Derived, BTF);
-    match node.has_function(function) {
-        Some(true) => fact(Support::Yes).reason(format!("{function}() is built in")),
-        Some(false) => fact(Support::No).reason(format!("{function}() is not in the kernel's BTF")),
-        None => fact(Support::Unknown).reason("the kernel's BTF is missing or not readable"),
+/// Whether programs of a type can be attached: by a link, of which `link` tells, or else in the older way.
+fn attachable(node: &mut Node<'_>, seats: &Seats, prog_type: ProgType, older: Older, link: &Fact) -> Fact {
+    // A link that was probed was refused only for its target, with a program that had been accepted.
+    let shown = link.support == Support::Yes && link.evidence == Evidence::Probed;
+    if shown || matches!(older, Older::Nothing) {
+        return link.clone();
     }
-}
-
-fn unknown_number(node: &Node<'_>, way: &Way) -> Option<Fact> {
-    beyond(way.attach.0, node.bounds.attach_type, "bpf_attach_type")
-        .or_else(|| beyond(way.link.0, node.bounds.link_type, "bpf_link_type"))
-}
-
-/// Has the link refused for its missing target.
-fn ask(node: &mut Node<'_>, seats: &Seats, way: &Way) -> Fact {
-    let of_type = seats.get(&way.prog_type).map_or(&[][..], Vec::as_slice);
-    if !of_type.iter().any(|(_, support)| *support == Support::Yes) {
-        let support = of_type.first().map_or(Support::Unknown, |(_, support)| *support);
-        return probed(support, LINK_CREATE).reason(format!("no {} program loads", way.prog_type));
-    }
-    let insns = asm::bytes(&asm::NOTHING);
-    let load = ProgLoad { expected_attach_type: Some(way.attach), ..ProgLoad::new(way.prog_type, &insns) };
-    let prog = match node.accept(&load) {
-        Ok(prog) => prog,
-        Err(errno) => {
-            return node
-                .no_answer(errno, needs(way.prog_type), LINK_CREATE)
-                .unwrap_or_else(|| unknown(errno, LINK_CREATE, "the program to attach was not accepted"));
+    match loads(seats, prog_type) {
+        Support::Yes if link.support == Support::Yes => link.clone(),
+        Support::Yes => {
+            let other = without_link(node, prog_type, older);
+            [&other, link].into_iter().min_by_key(|fact| standing(fact)).unwrap_or(link).clone()
         }
-    };
-    match node.kernel.link_create(prog.as_fd(), way.target, way.attach, 0, way.detail) {
-        Ok(_) => unknown_acceptance(),
-        Err(errno) if way.reached.contains(&errno) => probed(Support::Yes, LINK_CREATE)
-            .errno(errno_name(errno))
-            .reason("refused only for the missing target"),
-        Err(errno) if way.absent.contains(&errno) => probed(Support::No, LINK_CREATE)
-            .errno(errno_name(errno))
-            .reason("the kernel has no such link, though it may name its type"),
-        Err(errno) if matches!(errno, Errno::PERM | Errno::ACCESS) => node
-            .no_answer(errno, Needs::Both, LINK_CREATE)
-            .unwrap_or_else(|| unknown(errno, LINK_CREATE, "refused")),
-        Err(errno) => unknown(errno, LINK_CREATE, "may be for want of the link or of the target"),
+        support => beyond(prog_type.0, node.bounds.prog_type, "bpf_prog_type")
+            .unwrap_or_else(|| probed(support, PROG_LOAD).reason(format!("no {prog_type} program loads"))),
     }
 }
 
-/// A link to nothing that was made. It is closed by now.
-fn unknown_acceptance() -> Fact {
-    Fact::new(Support::Unknown, Evidence::Probed, LINK_CREATE).reason("a link without a target was accepted")
+/// Whether programs of a type that loads can be attached in the way that is older than links.
+fn without_link(node: &mut Node<'_>, prog_type: ProgType, older: Older) -> Fact {
+    let derived = |support, source: &str| Fact::new(support, Evidence::Derived, source);
+    match older {
+        Older::Nothing => derived(Support::No, BTF).reason("there is no way but by a link"),
+        Older::ProgAttach(attach) => prog_attach(node, prog_type, attach),
+        Older::EventSource(name) => match event_source(node, name) {
+            fact if fact.support == Support::Yes => derived(Support::Yes, &fact.source)
+                .reason("loads, and the kernel has the event to hang it on by ioctl (since v4.9)"),
+            other => other,
+        },
+        Older::Functions(functions) => {
+            match functions.iter().find(|function| node.has_function(function) == Some(true)) {
+                Some(function) => {
+                    derived(Support::Yes, BTF).reason(format!("loads, and {function}() is built in"))
+                }
+                None => derived(Support::Unknown, BTF).reason(format!(
+                    "loads; the kernel's BTF does not tell of {}()",
+                    functions.join("() or ")
+                )),
+            }
+        }
+        Older::ProgType(reason) => derived(Support::Yes, PROG_LOAD).reason(format!("loads; {reason}")),
+    }
+}
+
+/// Has BPF_PROG_ATTACH refuse a program for its missing target. Only for attach types that look up a descriptor: cgroups
+/// (`cgroup_bpf_prog_attach()`, kernel/bpf/cgroup.c, since v4.10) and socket maps (`sock_map_get_from_fd()`,
+/// net/core/sock_map.c, since v4.14).
+fn prog_attach(node: &mut Node<'_>, prog_type: ProgType, attach: AttachType) -> Fact {
+    let insns = asm::bytes(&asm::NOTHING);
+    match node.accept(&ProgLoad::new(prog_type, &insns)) {
+        Ok(prog) => {
+            let answer = node.kernel.prog_attach(prog.as_fd(), LinkTarget::NoFd, attach);
+            let absent = [Errno::INVAL, Errno::OPNOTSUPP];
+            link::judge(node, answer, PROG_ATTACH, &[Errno::BADF], &absent, Needs::NetAdmin)
+        }
+        Err(errno) => link::not_accepted(node, errno, prog_type),
+    }
 }
 
 /// A raw tracepoint of a name that no kernel has: ENOENT, and nothing is attached.
@@ -274,7 +120,7 @@ fn raw_tracepoint(node: &mut Node<'_>, seats: &Seats, by_link: &mut Vec<(LinkTyp
             let prog: Result<OwnedFd, Errno> = node.accept(&seat.load(&insns));
             match prog.and_then(|prog| node.kernel.raw_tracepoint_open(Some(c"portolan_none"), prog.as_fd()))
             {
-                Ok(_) => unknown_acceptance(),
+                Ok(_) => link::unknown_acceptance(RAW_TRACEPOINT_OPEN),
                 Err(Errno::NOENT) => probed(Support::Yes, RAW_TRACEPOINT_OPEN)
                     .errno("ENOENT")
                     .reason("refused only for the missing tracepoint"),
@@ -286,7 +132,7 @@ fn raw_tracepoint(node: &mut Node<'_>, seats: &Seats, by_link: &mut Vec<(LinkTyp
         Some((_, support)) => probed(*support, RAW_TRACEPOINT_OPEN).reason("no raw_tracepoint program loads"),
         None => probed(Support::Unknown, RAW_TRACEPOINT_OPEN).reason("not asked"),
     };
-    by_link.push((link(1), fact.clone()));
+    by_link.push((link::RAW_TRACEPOINT, fact.clone()));
     fact
 }
 
@@ -310,7 +156,7 @@ fn tracing_facts(node: &Node<'_>, seats: &Seats, by_link: &mut Vec<(LinkType, Fa
         Support::Yes => built_in(node, "bpf_iter_link_attach"),
         other => derived(other, "such a program does not load"),
     };
-    by_link.push((link(4), iter.clone()));
+    by_link.push((link::ITER, iter.clone()));
     tell(out, "bpf.attach.iter", iter);
     for (name, attach) in [
         ("fentry", AttachType::TRACE_FENTRY),
@@ -323,7 +169,7 @@ fn tracing_facts(node: &Node<'_>, seats: &Seats, by_link: &mut Vec<(LinkType, Fa
         };
         tell(out, format!("bpf.attach.{name}"), fact);
     }
-    by_link.push((link(2), tp_btf.clone()));
+    by_link.push((link::TRACING, tp_btf.clone()));
     tell(out, "bpf.attach.tp_btf", tp_btf);
     tell(out, "bpf.attach.lsm", lsm(node, loads(ProgType::LSM, lsm_attach(seats))));
 }
@@ -363,44 +209,6 @@ fn trampoline(node: &Node<'_>) -> Fact {
     }
 }
 
-/// Whether a classifier can be put on a clsact qdisc through netlink. Most distributions build both as modules, which
-/// the kernel loads when they are first used; nothing is loaded to find out.
-fn classifier(node: &Node<'_>) -> Fact {
-    const PARTS: [(&str, &str); 2] = [("NET_CLS_BPF", "cls_bpf"), ("NET_SCH_INGRESS", "sch_ingress")];
-    let fact = |support| Fact::new(support, Evidence::Derived, "kernel.config.CONFIG_NET_CLS_BPF");
-    let mut to_load = Vec::new();
-    for (option, module) in PARTS {
-        let configured = node.files.get(&format!("kernel.config.CONFIG_{option}"));
-        let installed = node.files.get(&format!("kernel.module.{module}"));
-        match configured.map_or(Support::Unknown, |fact| fact.support) {
-            Support::No => return fact(Support::No).reason(format!("CONFIG_{option} is off")),
-            Support::Yes if configured.and_then(Fact::text) != Some("m") => {}
-            // As a module, or nobody knows how: the file decides.
-            configured => match installed.map(|fact| (fact.support, fact.text())) {
-                Some((Support::Yes, Some("installed"))) => to_load.push(module),
-                Some((Support::Yes, _)) => {}
-                Some((Support::No, _)) if configured == Support::Yes => {
-                    return fact(Support::No).reason(format!("the module {module} is not installed"));
-                }
-                _ => {
-                    let reason = format!("neither CONFIG_{option} nor the list of modules tells");
-                    return fact(Support::Unknown).reason(reason);
-                }
-            },
-        }
-    }
-    if to_load.is_empty() {
-        return fact(Support::Yes).reason("built in, or loaded");
-    }
-    let modules = to_load.join(" and ");
-    match node.files.support("security.modules_disabled") {
-        Support::Yes => fact(Support::DeniedWorkload)
-            .reason(format!("{modules} not loaded, and no module can be until the next boot")),
-        _ => fact(Support::Yes)
-            .reason(format!("the kernel loads {modules} when first used, if the node lets it")),
-    }
-}
-
 /// Facts of what is attached through perf events.
 fn event_source_facts(node: &Node<'_>, out: &mut Out<'_>) {
     for source in ["kprobe", "uprobe", "tracepoint"] {
@@ -414,30 +222,38 @@ pub(crate) fn event_source(node: &Node<'_>, source: &str) -> Fact {
     if std::path::Path::new(&path).exists() {
         return Fact::new(Support::Yes, Evidence::Probed, path).reason("the event source is there");
     }
-    if std::path::Path::new(EVENT_SOURCES).is_dir() && node.btf.is_some() {
+    if HostRoot::local().sysfs_lacks(&path) && node.btf.is_some() {
+        // perf_tp_register(), kernel/events/core.c, v6.12.
+        let option = match source {
+            "kprobe" => "CONFIG_KPROBES and CONFIG_KPROBE_EVENTS",
+            "uprobe" => "CONFIG_UPROBES and CONFIG_UPROBE_EVENTS",
+            _ => "CONFIG_EVENT_TRACING",
+        };
         return Fact::new(Support::No, Evidence::Probed, path)
             .errno("ENOENT")
-            .reason("no such event source: the kernel was built without it, though the program type loads");
+            .reason(format!("no such event source: needs {option}"));
     }
     Fact::new(Support::Unknown, Evidence::Probed, path)
-        .reason("sysfs is not readable, or the kernel is older than its event sources (v4.17)")
+        .reason("sysfs is not there or mounted over, or the kernel is older than its event sources (v4.17)")
 }
 
 /// The fact of an attach type that a load does not depend on.
 fn attach_type(
     node: &mut Node<'_>,
+    seats: &Seats,
     attach: AttachType,
-    of_type: &[(Seat, Support)],
     by_attach: &[(AttachType, Fact)],
 ) -> Fact {
-    if !of_type.iter().any(|(_, support)| *support == Support::Yes) {
-        let support = of_type.first().map_or(Support::Unknown, |(_, support)| *support);
-        return probed(support, super::program::PROG_LOAD).reason("no program of its type loads");
+    let prog_type = attach.prog_type().unwrap_or(ProgType::UNSPEC);
+    match loads(seats, prog_type) {
+        Support::Yes => {}
+        support => return probed(support, PROG_LOAD).reason("no program of its type loads"),
     }
     // What answers for another of the same family answers for it.
     let like = match attach {
         AttachType::TCX_EGRESS => AttachType::TCX_INGRESS,
         AttachType::NETKIT_PEER => AttachType::NETKIT_PRIMARY,
+        AttachType::CGROUP_INET_EGRESS => AttachType::CGROUP_INET_INGRESS,
         other => other,
     };
     if let Some((_, fact)) = by_attach.iter().find(|(of, _)| *of == like) {
@@ -447,6 +263,13 @@ fn attach_type(
         AttachType::XDP_DEVMAP => redirect_program(node, MapType::DEVMAP),
         AttachType::XDP_CPUMAP => redirect_program(node, MapType::CPUMAP),
         AttachType::XDP => built_in(node, "bpf_xdp_link_attach"),
+        AttachType::CGROUP_DEVICE
+        | AttachType::CGROUP_SYSCTL
+        | AttachType::CGROUP_SOCK_OPS
+        | AttachType::SK_MSG_VERDICT
+        | AttachType::SK_SKB_STREAM_PARSER
+        | AttachType::SK_SKB_STREAM_VERDICT
+        | AttachType::SK_SKB_VERDICT => prog_attach(node, prog_type, attach),
         _ => Fact::new(Support::Unknown, Evidence::Derived, BTF)
             .reason("programs of its type load, but a load does not depend on it: load is not attach"),
     }
@@ -460,26 +283,6 @@ fn redirect_program(node: &mut Node<'_>, map_type: MapType) -> Fact {
         Err(errno) => node
             .no_answer(errno, Needs::NetAdmin, SOURCE)
             .unwrap_or_else(|| probed(Support::No, SOURCE).errno(errno_name(errno))),
-    }
-}
-
-/// Facts `bpf.link.*`: the best answer of those that used the link.
-fn link_facts(node: &Node<'_>, answers: &[(LinkType, Fact)], out: &mut Out<'_>) {
-    let most = LinkType::all().map(|ty| ty.0).max().unwrap_or(0).max(node.bounds.link_type.unwrap_or(0));
-    for link_type in (1..=most).map(LinkType) {
-        let of_link = answers.iter().filter(|(of, _)| *of == link_type).map(|(_, fact)| fact);
-        let best = of_link.min_by_key(|fact| match fact.support {
-            Support::Yes => 0,
-            Support::No => 1,
-            _ => 2,
-        });
-        let fact = beyond(link_type.0, node.bounds.link_type, "bpf_link_type")
-            .or(best.cloned())
-            .unwrap_or_else(|| {
-                Fact::new(Support::Unknown, Evidence::Derived, BTF)
-                    .reason("only named by the kernel, which proves nothing")
-            });
-        tell(out, link_type.fact(), fact);
     }
 }
 
@@ -497,7 +300,7 @@ pub(crate) fn cookie_and_token_facts(node: &mut Node<'_>, helpers: &crate::facts
             Some(fact) => {
                 Fact { reason: Some("helper get_attach_cookie in such programs".to_owned()), ..fact.clone() }
             }
-            None => Fact::new(Support::Unknown, Evidence::Probed, super::program::PROG_LOAD)
+            None => Fact::new(Support::Unknown, Evidence::Probed, PROG_LOAD)
                 .reason("helper get_attach_cookie was not asked about"),
         };
         tell(out, format!("bpf.cookie.{prog_type}"), fact);
@@ -520,7 +323,63 @@ mod tests {
     use super::*;
     use crate::facts::Facts;
     use crate::probe::caller::Caller;
-    use crate::sys::Kernel;
+    use crate::sys::{Kernel, Question};
+    use btf_catalog::Btf;
+
+    /// A kernel's BTF that has this function and nothing else.
+    fn btf_with(function: &str) -> Btf {
+        const HEADER_SZ: u32 = 24;
+        let names = [b"\0", function.as_bytes(), b"\0"].concat();
+        // FUNC_PROTO of nothing and nothing, and the FUNC of it.
+        let types = [0, 13 << 24, 0, 1, 12 << 24, 1];
+        let mut bytes = vec![0x9f, 0xeb, 1, 0];
+        if cfg!(target_endian = "big") {
+            bytes[..2].reverse();
+        }
+        let type_sz = size_of_val(&types) as u32;
+        for word in [HEADER_SZ, 0, type_sz, type_sz, names.len() as u32].into_iter().chain(types) {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(names);
+        Btf::parse(bytes).unwrap()
+    }
+
+    #[test]
+    fn where_there_is_no_link_what_is_older_decides() {
+        let (files, caller) = (Facts::default(), Caller::observe());
+        let answer = |function: &str, name: &str, load: Support| {
+            let btf = btf_with(function);
+            let mut node = Node::new(Kernel::live(), Some(&btf), &files, &caller, false);
+            let way = BUILT_IN.iter().find(|way| way.name == name).unwrap();
+            let seat = Seat { prog_type: way.prog_type, attach: None, target: None, flags: 0 };
+            let seats = Seats::from([(way.prog_type, vec![(seat, load)])]);
+            let link = built_in(&node, way.function);
+            (attachable(&mut node, &seats, way.prog_type, way.older, &link).support, link.support)
+        };
+        let (yes, no, unknown) = (Support::Yes, Support::No, Support::Unknown);
+        assert_eq!(answer("bpf_struct_ops_map_update_elem", "struct_ops", yes), (yes, no));
+        assert_eq!(answer("bpf_struct_ops_link_create", "struct_ops", yes), (yes, yes));
+        assert_eq!(answer("vfs_read", "struct_ops", yes), (unknown, no));
+        assert_eq!(answer("vfs_read", "xdp", yes), (yes, no));
+        // What does not load is not attached, whatever is built in.
+        for load in [no, unknown, Support::DeniedWorkload, Support::DeniedObserver] {
+            assert_eq!(answer("bpf_xdp_link_attach", "xdp", load), (load, yes));
+            assert_eq!(answer("vfs_read", "xdp", load), (load, no));
+        }
+    }
+
+    #[test]
+    fn a_flow_dissector_is_never_asked_to_be_attached() {
+        let (files, caller) = (Facts::default(), Caller::observe());
+        let kernel = Kernel::injected(Box::new(|question| {
+            assert!(!matches!(question, Question::Other(_)), "it would be attached before v5.8");
+            None
+        }));
+        let btf = btf_with("skb_flow_dissector_bpf_prog_attach");
+        let mut node = Node::new(kernel, Some(&btf), &files, &caller, false);
+        let way = WAYS.iter().find(|way| way.name == "flow_dissector").unwrap();
+        assert_eq!(without_link(&mut node, way.prog_type, way.older).support, Support::Yes);
+    }
 
     #[test]
     fn an_lsm_program_that_loads_does_not_run_where_bpf_is_not_active() {

@@ -1,6 +1,7 @@
 //! The kernel's own BTF: of vmlinux and of every module, in /sys/kernel/btf.
 
 use super::Out;
+use super::config::KernelConfig;
 use super::printable::printable;
 use super::root::{HostRoot, Unread};
 use crate::facts::{Evidence, Fact, Support};
@@ -24,10 +25,7 @@ const BTF_BYTE_SZ_MAX: usize = 64 << 20;
 pub(crate) fn facts(root: &HostRoot, out: &mut Out<'_>) -> Option<Arc<Btf>> {
     let (fact, vmlinux) = match root.map_or_read(VMLINUX, BTF_BYTE_SZ_MAX) {
         Ok(bytes) => told(&root.shown(VMLINUX), bytes, Btf::parse),
-        Err(Unread::Errno(Errno::NOENT)) if root.has_sysfs() => {
-            let fact = Fact::new(Support::No, Evidence::Probed, root.shown(VMLINUX)).errno("ENOENT");
-            (fact.reason("the kernel was built without CONFIG_DEBUG_INFO_BTF"), None)
-        }
+        Err(Unread::Errno(Errno::NOENT)) if root.sysfs_lacks(VMLINUX) => (not_built(root), None),
         Err(why) => (root.unread(VMLINUX, &why), None),
     };
     out("btf.vmlinux".into(), fact);
@@ -53,15 +51,32 @@ pub(crate) fn facts(root: &HostRoot, out: &mut Out<'_>) -> Option<Arc<Btf>> {
         }
         out(format!("btf.module.{}", printable(&name, 64).replace('.', "_")), fact);
     }
-    let support = if modules == 0 { Support::No } else { Support::Yes };
-    let all = Fact::new(support, Evidence::Probed, root.shown(DIR))
-        .value(json!({ "count": modules, "unusable": broken }));
-    match root.open_dir(DIR) {
-        Ok(_) => out("btf.modules".into(), all),
-        Err(Errno::NOENT) if root.has_sysfs() => out("btf.modules".into(), all),
-        Err(errno) => out("btf.modules".into(), root.unread(DIR, &Unread::Errno(errno))),
-    }
+    let all = |support| {
+        Fact::new(support, Evidence::Probed, root.shown(DIR))
+            .value(json!({ "count": modules, "unusable": broken }))
+    };
+    let fact = match root.open_dir(DIR) {
+        Ok(_) if modules > 0 => all(Support::Yes),
+        Ok(_) | Err(Errno::NOENT) if root.sysfs_lacks(&format!("{DIR}/*")) => all(Support::No),
+        Ok(_) => {
+            all(Support::Unknown).reason("not a directory of sysfs: another file system is mounted over it")
+        }
+        Err(errno) => root.unread(DIR, &Unread::Errno(errno)),
+    };
+    out("btf.modules".into(), fact);
     vmlinux
+}
+
+/// The fact of a BTF of vmlinux that sysfs does not have. A configuration that asks for it says that the file is missing
+/// for another reason: pahole failed in the build, or the configuration is of another kernel.
+fn not_built(root: &HostRoot) -> Fact {
+    const OPTION: &str = "CONFIG_DEBUG_INFO_BTF";
+    let config = KernelConfig::read(root).ok();
+    let fact = |support| Fact::new(support, Evidence::Probed, root.shown(VMLINUX)).errno("ENOENT");
+    match config.as_ref().and_then(|config| config.get(OPTION)) {
+        Some("y") => fact(Support::Unknown).reason(format!("there is no such file, though {OPTION} is set")),
+        _ => fact(Support::No).reason(format!("the kernel was built without {OPTION}")),
+    }
 }
 
 /// The types of the kernel and of its loaded modules, for relocation; none where the kernel's own cannot be read. A
@@ -165,11 +180,17 @@ mod tests {
     }
 
     #[test]
-    fn absence_is_told_only_where_sysfs_is() {
+    fn a_directory_that_is_not_sysfs_says_no_to_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let root = HostRoot::at(dir.path()).unwrap();
-        assert_eq!(collect(&root).0.support("btf.vmlinux"), Support::Unknown);
-        std::fs::create_dir_all(dir.path().join("sys/kernel")).unwrap();
-        assert_eq!(collect(&root).0.support("btf.vmlinux"), Support::No);
+        for made in ["", "sys/kernel", "sys/kernel/btf"] {
+            std::fs::create_dir_all(dir.path().join(made)).unwrap();
+            let facts = collect(&root).0;
+            for name in ["btf.vmlinux", "btf.modules"] {
+                assert_eq!(facts.support(name), Support::Unknown, "{name} with {made:?}");
+            }
+        }
+        std::os::unix::fs::symlink("../../elsewhere", dir.path().join("sys/kernel/btf/vmlinux")).unwrap();
+        assert_eq!(collect(&root).0.support("btf.vmlinux"), Support::Unknown, "a link to nothing");
     }
 }

@@ -160,6 +160,25 @@ impl Caller {
         let lacking = wanted.iter().filter(|number| !held.has(**number));
         CapSet(lacking.fold(0, |set, number| set | 1 << number)).names()
     }
+
+    /// The label by which a security module may refuse this caller what it grants others; none if it is unconfined or
+    /// no module labels it.
+    ///
+    /// AppArmor: a profile with its mode, such as `docker-default (enforce)`. SELinux: a context, whose third field is
+    /// the domain; `unconfined_t` and its kin, `spc_t` (privileged containers) and `kernel_t` are not held back.
+    pub fn confinement(&self) -> Option<&str> {
+        let label = self.lsm_label.as_deref()?;
+        let free = match label.rsplit_once(" (") {
+            Some((_, mode)) => matches!(mode, "unconfined)" | "complain)"),
+            None => {
+                let domain = label.split(':').nth(2).unwrap_or(label);
+                domain.is_empty()
+                    || domain.starts_with("unconfined")
+                    || matches!(domain, "spc_t" | "kernel_t")
+            }
+        };
+        (!free).then_some(label)
+    }
 }
 
 /// Lines of `/proc/self/status`.
@@ -211,6 +230,28 @@ mod tests {
     #[test]
     fn a_capability_newer_than_this_build_has_a_number() {
         assert_eq!(CapSet(1 << 63).names(), ["CAP_63"]);
+    }
+
+    #[test]
+    fn a_confined_caller_is_told_from_a_free_one() {
+        let cases = [
+            ("", false),
+            ("unconfined", false),
+            ("snap.tool (complain)", false),
+            ("runc (unconfined)", false),
+            ("docker-default (enforce)", true),
+            ("lxd-c1_</var/lib/lxd>//&:lxd-c1_<var-lib-lxd>:unconfined (mixed)", true),
+            ("unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023", false),
+            ("system_u:system_r:unconfined_service_t:s0", false),
+            ("system_u:system_r:spc_t:s0", false),
+            ("system_u:system_r:kernel_t:s0", false),
+            ("unconfined_u:unconfined_r:container_t:s0:c1,c2", true),
+        ];
+        for (label, confined) in cases {
+            let caller = Caller { lsm_label: Some(label.to_owned()), ..Caller::observe() };
+            assert_eq!(caller.confinement(), confined.then_some(label), "{label}");
+        }
+        assert_eq!(Caller { lsm_label: None, ..Caller::observe() }.confinement(), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod helper;
 pub mod inventory;
 mod isa;
 pub mod kernel;
+mod link;
 mod mapping;
 pub mod memory;
 mod modules;
@@ -37,6 +38,8 @@ mod recipe;
 pub mod root;
 pub mod security;
 pub mod symbols;
+mod tracepoints;
+mod traffic;
 mod types;
 
 /// Where a probe puts its facts.
@@ -54,6 +57,8 @@ pub struct ProbeOptions {
     pub noisy: bool,
     /// Kernel functions to look for among the symbols.
     pub functions: Vec<String>,
+    /// Tracepoints to look for in tracefs, each as `group/name`.
+    pub tracepoints: Vec<String>,
     /// Directory under which the host's root is mounted.
     pub host_root: Option<PathBuf>,
     /// Only facts of these groups, by the beginning of their names; all if empty.
@@ -70,6 +75,7 @@ impl Default for ProbeOptions {
             depth: Depth::Load,
             noisy: false,
             functions: Vec::new(),
+            tracepoints: Vec::new(),
             host_root: None,
             only: Vec::new(),
             caller: Caller::observe(),

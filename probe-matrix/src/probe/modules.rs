@@ -6,8 +6,8 @@ use super::Out;
 use super::root::HostRoot;
 use crate::facts::{Evidence, Fact, Support};
 
-/// Modules that attaching may need: the classifier and the qdisc of clsact, netkit devices.
-const MODULES: [&str; 3] = ["cls_bpf", "sch_ingress", "netkit"];
+/// Modules that attaching may need: the classifier and the qdisc of clsact, the action, netkit devices.
+const MODULES: [&str; 4] = ["cls_bpf", "sch_ingress", "act_bpf", "netkit"];
 
 /// Most bytes of a list of modules. Distributions' modules.dep has about 1 MB.
 const LIST_BYTE_SZ_MAX: usize = 16 << 20;

@@ -3,6 +3,7 @@
 use super::root::HostRoot;
 use super::{
     Depth, Out, ProbeOptions, btf, config, inventory, kernel, memory, modules, mounts, os, security, symbols,
+    tracepoints,
 };
 use crate::sys::Kernel;
 use btf_catalog::Btf;
@@ -29,6 +30,7 @@ pub(crate) fn facts(
     }
     inventory::facts(root, bpf, cgroup2.as_deref(), out);
     symbols::facts(root, &options.functions, btf.as_deref(), out);
+    tracepoints::facts(root, &options.tracepoints, out);
     btf
 }
 

@@ -4,7 +4,7 @@
 //! to know. `tracing` loads as tp_btf on kernels that refuse it as fentry, so one load is no answer for the type.
 
 use super::Out;
-use super::ask::{Answer, Named, Node, beyond, first_line, needs, probed, tell, unknown};
+use super::ask::{Answer, Named, Node, beyond, first_line, needs, probed, standing, tell, unknown};
 use super::asm;
 use crate::facts::{Evidence, Fact, Support};
 use crate::sys::{Errno, F_SLEEPABLE, ProgLoad, errno_name};
@@ -48,6 +48,11 @@ impl Seat {
 
 /// Seats of every program type, those that load first.
 pub(crate) type Seats = BTreeMap<ProgType, Vec<(Seat, Support)>>;
+
+/// Whether any program of a type loads; unknown if none was tried.
+pub(crate) fn loads(seats: &Seats, prog_type: ProgType) -> Support {
+    seats.get(&prog_type).and_then(|seats| seats.first()).map_or(Support::Unknown, |(_, support)| *support)
+}
 
 /// What an attach type wants from the kernel's BTF: any one of the names, of that kind.
 fn target(attach: AttachType) -> Option<(BtfKind, &'static [&'static str])> {
@@ -199,14 +204,7 @@ fn bare_flags(prog_type: ProgType) -> u32 {
 
 /// The fact of a program type from those of its seats: one that loads is enough; a refusal outweighs a no.
 fn of_seats(prog_type: ProgType, found: &[(Seat, Support)], told: Vec<Fact>) -> Option<Fact> {
-    let rank = |fact: &Fact| match fact.support {
-        Support::Yes => 0,
-        Support::DeniedWorkload => 1,
-        Support::DeniedObserver => 2,
-        Support::Unknown => 3,
-        Support::No => 4,
-    };
-    let best = told.into_iter().min_by_key(rank)?;
+    let best = told.into_iter().min_by_key(standing)?;
     let labels: Vec<String> =
         found.iter().filter(|(_, s)| *s == Support::Yes).map(|(seat, _)| seat.label()).collect();
     let partly = best.support == Support::Yes && labels.len() < found.len() && found.len() > 1;

@@ -4,7 +4,7 @@
 //! `fsmount(2)`, since v5.2): no mount namespace sees it, and it is gone when its descriptor is closed. `/proc/filesystems`
 //! is asked first, since opening a file system that the kernel does not have would load a module.
 
-use super::root::{HostRoot, Unread, read_open};
+use super::root::{HostRoot, Unread, names_in, read_open};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, fstatfs, openat};
 use rustix::io::Errno;
@@ -73,6 +73,12 @@ impl PseudoFs {
     pub(crate) fn open_file(&self, path: &str) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         openat(self.dir.as_fd(), path, flags, Mode::empty())
+    }
+
+    /// Names in the directory at the relative `path`.
+    pub(crate) fn names(&self, path: &str) -> Result<Vec<String>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        names_in(openat(self.dir.as_fd(), path, flags, Mode::empty())?.as_fd())
     }
 
     /// The whole file at the relative `path`.

@@ -9,12 +9,16 @@ use crate::facts::{Evidence, Fact, Support};
 use crate::sys::{errno_name, map_sysfs};
 use bytes::Bytes;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat, openat2};
+use rustix::fs::{
+    CWD, Dir, FileType, FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, open, openat, openat2,
+};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+/// `f_type` of sysfs (include/uapi/linux/magic.h).
+const SYSFS_MAGIC: FsWord = 0x6265_6572;
 /// Most entries that are read of any one directory.
 const DIR_ENTRIES_MAX: usize = 8192;
 
@@ -89,6 +93,15 @@ impl HostRoot {
         self.open_flags(path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
+    /// Whether the root is that of the machine this process runs on: its `/proc` tells the boot that ours tells. None
+    /// if one of them does not tell.
+    pub fn is_of_this_boot(&self) -> Option<bool> {
+        const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+        let there = self.read_text(BOOT_ID, 64).ok()?;
+        let here = HostRoot::local().read_text(BOOT_ID, 64).ok()?;
+        Some(there.trim() == here.trim())
+    }
+
     /// The file at the absolute `path`, open for reading.
     pub(crate) fn open_file(&self, path: &str) -> Result<OwnedFd, Errno> {
         self.open_flags(path, OFlags::RDONLY)
@@ -120,9 +133,21 @@ impl HostRoot {
         names_in(fd.as_fd()).map_err(Unread::Errno)
     }
 
-    /// Whether the host's `/proc` and `/sys` are there at all. Where they are not, a missing file says nothing.
-    pub(crate) fn has_sysfs(&self) -> bool {
-        self.open_dir("/sys/kernel").is_ok()
+    /// Whether the kernel itself says that there is no `path` in /sys: the nearest directory above that exists is sysfs.
+    ///
+    /// Container runtimes mount over parts of /sys, and a host root may only look like one: what is missing there says
+    /// nothing.
+    pub(crate) fn sysfs_lacks(&self, path: &str) -> bool {
+        let mut above = path;
+        while let Some((parent, _)) = above.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
+            above = parent;
+            match self.open_dir(above) {
+                Ok(dir) => return fstatfs(&dir).is_ok_and(|stat| stat.f_type == SYSFS_MAGIC),
+                Err(Errno::NOENT) => {}
+                Err(_) => return false,
+            }
+        }
+        false
     }
 
     /// The fact of a question that could not be put, because `path` could not be read.
@@ -264,6 +289,19 @@ mod tests {
         assert_eq!(root.read("/large", 10), Err(Unread::TooLarge { limit_byte_sz: 10 }));
         assert_eq!(root.read("/large", 11).map(|bytes| bytes.len()), Ok(11));
         assert_eq!(root.read("/fifo", 10), Err(Unread::NotRegular));
+    }
+
+    #[test]
+    fn only_sysfs_itself_tells_what_it_lacks() {
+        let (dir, root) = host();
+        let missing = "/sys/kernel/portolan/none";
+        assert!(!root.sysfs_lacks(missing), "no /sys at all");
+        std::fs::create_dir_all(dir.path().join("sys/kernel")).unwrap();
+        assert!(!root.sysfs_lacks(missing), "directories of another file system");
+        let own = HostRoot::local();
+        assert!(own.sysfs_lacks(missing));
+        assert!(!own.sysfs_lacks("/proc/portolan"));
+        assert!(!own.sysfs_lacks("/portolan"));
     }
 
     #[test]

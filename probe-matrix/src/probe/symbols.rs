@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io::Read;
 
 /// Most functions that are looked for.
-const FUNCTIONS_MAX: usize = 4096;
+pub const FUNCTIONS_MAX: usize = 4096;
 /// Most copies of one function that are listed.
 const COPIES_MAX: usize = 16;
 /// Most of a list of symbols that is read; kallsyms of v6.18 has 10 MB.
@@ -160,7 +160,8 @@ fn original(name: &str) -> Option<&str> {
     SUFFIXES.contains(&suffix).then_some(original)
 }
 
-fn is_symbol(name: &str) -> bool {
+/// Whether a kernel function can have this name. No other is looked for.
+pub fn is_symbol(name: &str) -> bool {
     (1..=511).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'$'))
 }

@@ -13,6 +13,32 @@ pub fn errno_name(errno: Errno) -> String {
     }
 }
 
+/// `text` with the system's errors by name: `ENOSPC: no space left on device` where std wrote `No space left on device
+/// (os error 28)`.
+pub fn name_errnos(text: &str) -> String {
+    const MARK: &str = " (os error ";
+    let mut named = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(MARK) {
+        let number = after.split_once(')').and_then(|(number, tail)| Some((number.parse().ok()?, tail)));
+        let Some((raw, tail)) = number.filter(|(raw, _)| (1..4096).contains(raw)) else {
+            named.push_str(&rest[..before.len() + MARK.len()]);
+            rest = after;
+            continue;
+        };
+        // What strerror(3) says has no colon in it: it begins after the last one.
+        let (context, words) = before.split_at(before.rfind(": ").map_or(0, |at| at + 2));
+        named.push_str(context);
+        named.push_str(&errno_name(Errno::from_raw_os_error(raw)));
+        named.push_str(": ");
+        let mut chars = words.chars();
+        named.extend(chars.next().map(|first| first.to_ascii_lowercase()));
+        named.push_str(chars.as_str());
+        rest = tail;
+    }
+    named + rest
+}
+
 macro_rules! errno_names {
     ($($name:ident)*) => { &[$((libc::$name, stringify!($name)),)* (524, "ENOTSUPP")] };
 }
@@ -25,3 +51,24 @@ static ERRNO_NAMES: &[(i32, &str)] = errno_names! {
     ECONNABORTED ECONNRESET ENOBUFS EISCONN ENOTCONN ETIMEDOUT ECONNREFUSED EALREADY EINPROGRESS ESTALE EDQUOT ENOKEY
     EKEYEXPIRED EKEYREVOKED EKEYREJECTED ECANCELED ENODATA ETIME ENOLINK EBADMSG ELIBBAD
 };
+
+#[cfg(test)]
+mod tests {
+    use super::name_errnos;
+
+    #[test]
+    fn errors_of_the_system_are_called_by_name() {
+        let error = std::io::Error::from_raw_os_error(libc::ENOSPC);
+        for (text, want) in [
+            (error.to_string(), "ENOSPC: no space left on device"),
+            (format!("cannot write x: {error}; y: {error}!"), {
+                "cannot write x: ENOSPC: no space left on device; y: ENOSPC: no space left on device!"
+            }),
+            ("odd (os error 99999) (os error x".to_owned(), "odd (os error 99999) (os error x"),
+            ("Unknown error 524 (os error 524)".to_owned(), "ENOTSUPP: unknown error 524"),
+            (String::new(), ""),
+        ] {
+            assert_eq!(name_errnos(&text), want);
+        }
+    }
+}

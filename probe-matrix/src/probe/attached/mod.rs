@@ -12,7 +12,7 @@
 
 use super::Out;
 use super::ProbeOptions;
-use super::ask::{Needs, Node, beyond, needs, probed, tell, unknown};
+use super::ask::{Needs, Node, beyond, needs, probed, standing, tell, unknown};
 use super::caller::{CAP_SYS_ADMIN, CapSet};
 use super::program::{PROG_LOAD, Seat, Seats};
 use crate::facts::{Evidence, Fact, Facts, Support};
@@ -276,13 +276,7 @@ impl Bench<'_, '_> {
                 let other = format!("{family}.{other}");
                 self.found.iter().find(|(name, _)| *name == other).map(|(_, fact)| fact)
             };
-            let best = others.iter().filter_map(of).min_by_key(|fact| match fact.support {
-                Support::Yes => 0,
-                Support::DeniedWorkload => 1,
-                Support::DeniedObserver => 2,
-                Support::Unknown => 3,
-                Support::No => 4,
-            });
+            let best = others.iter().filter_map(of).min_by_key(|fact| standing(fact));
             if let Some(fact) = best.cloned() {
                 self.found.push((format!("{family}.{name}"), fact));
             }

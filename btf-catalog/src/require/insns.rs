@@ -1,0 +1,211 @@
+//! What is read from an entry's instructions alone: the instruction set, loops, reads of the context.
+
+use crate::insn::{CALL, EXIT, Insn, PSEUDO_CALL};
+use crate::object::Entry;
+
+/// A part of the instruction set that came after its first version.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum IsaFeature {
+    /// `jlt` and its kin (`-mcpu=v2`).
+    V2,
+    /// 32-bit jumps (`-mcpu=v3`).
+    V3,
+    /// Sign-extending moves and loads, signed division, byte swaps, long jumps (`-mcpu=v4`).
+    V4,
+    /// Atomic operations that are not a plain addition: with the old value, and bitwise ones.
+    AtomicFetch,
+    /// Atomic exchange.
+    AtomicXchg,
+    /// Atomic compare and exchange.
+    AtomicCmpxchg,
+    /// Load-acquire.
+    LoadAcquire,
+    /// Store-release.
+    StoreRelease,
+    /// `may_goto`.
+    MayGoto,
+}
+
+impl IsaFeature {
+    /// The name that facts carry: `v2`, `atomics`, …
+    pub fn name(self) -> &'static str {
+        match self {
+            IsaFeature::V2 => "v2",
+            IsaFeature::V3 => "v3",
+            IsaFeature::V4 => "v4",
+            IsaFeature::AtomicFetch => "atomic_fetch",
+            IsaFeature::AtomicXchg => "atomic_xchg",
+            IsaFeature::AtomicCmpxchg => "atomic_cmpxchg",
+            IsaFeature::LoadAcquire => "load_acquire",
+            IsaFeature::StoreRelease => "store_release",
+            IsaFeature::MayGoto => "may_goto",
+        }
+    }
+
+    /// The feature that an instruction belongs to, `None` for the first version.
+    ///
+    /// Source: Documentation/bpf/standardization/instruction-set.rst (RFC 9669) and `-mcpu` of LLVM's BPF back end.
+    pub(super) fn of(insn: Insn) -> Option<IsaFeature> {
+        const ATOMIC: u8 = 0xc0;
+        const MEMSX: u8 = 0x80;
+        const MODE: u8 = 0xe0;
+        const OP: u8 = 0xf0;
+        const ADD: i32 = 0;
+        const LOAD_ACQ: i32 = 0x100;
+        const STORE_REL: i32 = 0x110;
+        const XCHG: i32 = 0xe1;
+        const CMPXCHG: i32 = 0xf1;
+        let op = insn.code & OP;
+        match insn.class() {
+            1 if insn.code & MODE == MEMSX => Some(IsaFeature::V4),
+            3 if insn.code & MODE == ATOMIC => match insn.imm {
+                ADD => None,
+                LOAD_ACQ => Some(IsaFeature::LoadAcquire),
+                STORE_REL => Some(IsaFeature::StoreRelease),
+                XCHG => Some(IsaFeature::AtomicXchg),
+                CMPXCHG => Some(IsaFeature::AtomicCmpxchg),
+                _ => Some(IsaFeature::AtomicFetch),
+            },
+            // Offset 1 casts between address spaces, which arenas come with; 8, 16 and 32 extend the sign.
+            7 if op == 0xb0 && insn.off == 1 => None,
+            4 | 7 if op == 0xb0 && insn.off != 0 => Some(IsaFeature::V4),
+            4 | 7 if matches!(op, 0x30 | 0x90) && insn.off == 1 => Some(IsaFeature::V4),
+            7 if op == 0xd0 => Some(IsaFeature::V4),
+            5 if op == 0xe0 => Some(IsaFeature::MayGoto),
+            5 if matches!(op, 0xa0..=0xd0) => Some(IsaFeature::V2),
+            6 if op == 0x00 => Some(IsaFeature::V4),
+            6 => Some(IsaFeature::V3),
+            _ => None,
+        }
+    }
+}
+
+/// Instructions with their index, without the second halves of 64-bit loads.
+pub(super) fn slots(insns: &[Insn]) -> impl Iterator<Item = (usize, Insn)> {
+    let mut second_half = false;
+    insns.iter().copied().enumerate().filter(move |(_, insn)| {
+        let skip = std::mem::take(&mut second_half);
+        second_half = !skip && insn.is_ld_imm64();
+        !skip
+    })
+}
+
+/// Where control can go from the instruction at `at`: behind it, and where it jumps.
+fn successors(insn: Insn, at: usize) -> [Option<usize>; 2] {
+    let width = if insn.is_ld_imm64() { 2 } else { 1 };
+    let (next, class, op) = (at + width, insn.class(), insn.code & 0xf0);
+    let jump = |distance: i64| usize::try_from(at as i64 + 1 + distance).ok();
+    match class {
+        _ if insn.code == EXIT => [None, None],
+        _ if insn.code == CALL => [Some(next), None],
+        5 if op == 0 => [jump(i64::from(insn.off)), None],
+        // A long jump keeps its distance in the immediate.
+        6 if op == 0 => [jump(i64::from(insn.imm)), None],
+        5 | 6 => [Some(next), jump(i64::from(insn.off))],
+        _ => [Some(next), None],
+    }
+}
+
+/// Whether an entry has a loop: a jump back to an instruction that leads to it.
+///
+/// That is what `check_cfg()` (kernel/bpf/verifier.c) refused before v5.3; a jump backwards alone is none, compilers lay
+/// out code that way.
+pub(super) fn has_loop(insns: &[Insn]) -> bool {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Seen {
+        Not,
+        OnPath,
+        Done,
+    }
+    let mut seen = vec![Seen::Not; insns.len()];
+    // Functions follow one another and are only called: a search from every instruction not seen yet covers them.
+    for (start, _) in slots(insns) {
+        let mut path = vec![(start, 0)];
+        while let Some((at, branch)) = path.pop() {
+            if branch == 0 {
+                if seen[at] != Seen::Not {
+                    continue;
+                }
+                seen[at] = Seen::OnPath;
+            }
+            let Some(to) = successors(insns[at], at).get(branch).copied() else {
+                seen[at] = Seen::Done;
+                continue;
+            };
+            path.push((at, branch + 1));
+            match to.and_then(|to| Some((to, seen.get(to)?))) {
+                Some((_, Seen::OnPath)) => return true,
+                Some((to, Seen::Not)) => path.push((to, 0)),
+                _ => {}
+            }
+        }
+    }
+    false
+}
+
+/// What an entry reads of its context, as far as it shows without following branches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ContextReads {
+    /// Whether it reads anything.
+    pub any: bool,
+    /// Where the furthest read ends, in bytes from the context's beginning.
+    pub end_byte: u32,
+    /// Whether the context also goes where it was not followed, so that more may be read.
+    pub more: bool,
+}
+
+/// Follows the context through copies between registers in the entry's own function.
+pub(super) fn context_reads(entry: &Entry) -> ContextReads {
+    let end = entry.functions.get(1).map_or(entry.insns.len(), |next| next.insn_off);
+    let mut reads = ContextReads::default();
+    let mut holds_context = [false; 16];
+    holds_context[1] = true;
+    for (_, insn) in slots(&entry.insns[..end]) {
+        let (dst, src) = (insn.dst as usize, insn.src as usize);
+        match insn.class() {
+            1 => {
+                if holds_context[src] {
+                    let byte_sz = [4, 2, 1, 8][(insn.code >> 3 & 3) as usize];
+                    reads.any = true;
+                    reads.end_byte = reads.end_byte.max(u32::from(insn.off.max(0) as u16) + byte_sz);
+                }
+                holds_context[dst] = false;
+            }
+            // The context put aside on the stack.
+            3 if holds_context[src] => reads.more = true,
+            7 if insn.code == 0xbf => holds_context[dst] = holds_context[src],
+            // An offset added to the context: a field's place in it.
+            7 if insn.code & 0xf0 == 0 => reads.more |= holds_context[dst],
+            0 | 4 | 7 => holds_context[dst] = false,
+            5 if insn.code == CALL => {
+                // Helpers take the context as it is; a function of the entry may read it.
+                reads.more |= insn.src == PSEUDO_CALL && holds_context[1..=5].contains(&true);
+                holds_context[0..=5].fill(false);
+            }
+            _ => {}
+        }
+    }
+    reads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jump(off: i16) -> Insn {
+        Insn { code: 0x05, off, ..Insn::default() }
+    }
+
+    #[test]
+    fn a_loop_is_a_way_back_to_where_one_came_from() {
+        let nop = Insn { code: 0xbf, ..Insn::default() };
+        let exit = Insn { code: EXIT, ..Insn::default() };
+        let branch = |off| Insn { code: 0x15, off, ..Insn::default() };
+        assert!(has_loop(&[nop, branch(-2), exit]));
+        // Out of line: forward over the exit, and back to it.
+        assert!(!has_loop(&[branch(1), exit, nop, jump(-3)]));
+        assert!(!has_loop(&[branch(1), nop, exit]));
+        assert!(has_loop(&[exit, nop, jump(-2)]), "in code that only a call reaches");
+        assert!(!has_loop(&[jump(-9)]), "out of the program");
+    }
+}
