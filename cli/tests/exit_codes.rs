@@ -56,6 +56,11 @@ fn bad_usage_is_2_and_says_what_was_meant() {
         (&["preflight", "--profile", "/proc/self/mem"], "/proc/self/mem"),
         (&["preflight", "--catalog", "/nonexistent"], "/nonexistent"),
         (&["preflight", "--host-root", "/nonexistent"], "/nonexistent"),
+        (&["preflight", "--profile", "/dev/null"], "neither a file nor a pipe"),
+        (&["probe", "--function", ""], "no kernel function"),
+        (&["probe", "--function", "../../etc/passwd"], "no kernel function"),
+        (&["probe", "--function", "two\nlines"], "no kernel function"),
+        (&["probe", "--depth", "read", "--only", "symbol"], "--function"),
         (&["probe", "--only", "secruity"], "did you mean security?"),
         (&["probe", "--only", "bpf.helper,weather"], "weather"),
         (&["explain", "PTL9999"], "PTL9999"),
@@ -90,7 +95,7 @@ fn a_full_disk_is_1_with_a_message() {
         let output = portolan(args).stdout(full).output().unwrap();
         let stderr = text(&output.stderr);
         assert_eq!(code(&output), 1, "{args:?}: {stderr}");
-        assert!(stderr.contains("No space left"), "{args:?}: {stderr}");
+        assert!(stderr.contains("ENOSPC: no space left on device"), "{args:?}: {stderr}");
     }
 }
 
@@ -132,7 +137,7 @@ fn two_runs_at_once_agree() {
 }
 
 #[test]
-fn a_broken_object_is_a_reason_and_a_broken_catalog_is_bad_input() {
+fn broken_objects_are_bad_input_and_a_broken_catalog_is_bad_input() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf");
     let dir = tempfile::TempDir::new().unwrap();
     let objects = dir.path().join("objects");
@@ -145,7 +150,13 @@ fn a_broken_object_is_a_reason_and_a_broken_catalog_is_bad_input() {
     }
     let path = dir.path().to_str().unwrap();
     let output = run(&["preflight", "--no-load", "--catalog", path]);
-    assert_eq!(code(&output), 10, "{}", text(&output.stderr));
+    assert_eq!(code(&output), 2, "no verdict is about the node: {}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("objects of the catalog cannot be used"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(text(&output.stdout).contains("Exit code 2."), "{}", text(&output.stdout));
     assert!(text(&output.stdout).contains("PTL0101"), "{}", text(&output.stdout));
     assert_eq!(code(&run(&["catalog", "lint", "--catalog", path])), 10);
 
@@ -155,4 +166,100 @@ fn a_broken_object_is_a_reason_and_a_broken_catalog_is_bad_input() {
         assert_eq!(code(&output), 2, "{args:?}: {}", text(&output.stderr));
         assert!(text(&output.stderr).contains("catalog.toml line"), "{args:?}: {}", text(&output.stderr));
     }
+}
+
+#[test]
+fn one_broken_object_is_told_and_the_verdict_stands() {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf");
+    let dir = tempfile::TempDir::new().unwrap();
+    let objects = dir.path().join("objects");
+    std::fs::create_dir(&objects).unwrap();
+    std::fs::copy(format!("{source}/catalog.toml"), dir.path().join("catalog.toml")).unwrap();
+    for entry in std::fs::read_dir(format!("{source}/objects")).unwrap().flatten() {
+        std::fs::copy(entry.path(), objects.join(entry.file_name())).unwrap();
+    }
+    let path = dir.path().to_str().unwrap();
+    let preflight = || run(&["preflight", "--no-load", "--program", "flow-meter", "--catalog", path]);
+    let whole = preflight();
+    assert!(!text(&whole.stderr).contains("cannot be used"), "{}", text(&whole.stderr));
+    // The last by rank: whatever is chosen here stands before it, or is undecided as well.
+    for entry in std::fs::read_dir(&objects).unwrap().flatten() {
+        if entry.file_name().to_str().unwrap().starts_with("flow-meter-socket") {
+            std::fs::write(entry.path(), b"no object").unwrap();
+        }
+    }
+    let broken = preflight();
+    assert!(
+        text(&broken.stderr).contains("1 object of the catalog cannot be used"),
+        "{}",
+        text(&broken.stderr)
+    );
+    assert_eq!(code(&broken), code(&whole), "{}", text(&broken.stdout));
+}
+
+/// A pipe with a name and no writer: opening it would wait for one.
+#[test]
+fn a_profile_that_nobody_writes_is_refused_at_once() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let fifo = dir.path().join("fifo");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let output = run(&["preflight", "--profile", fifo.to_str().unwrap()]);
+    assert_eq!(code(&output), 2);
+    assert!(text(&output.stderr).contains("nobody writes to this pipe"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_profile_may_come_through_a_pipe() {
+    use std::io::Write;
+    let profile = br#"{"apiVersion":"portolan.dev/v1alpha1","kind":"NodeProfile","schema":1,"host":{"arch":"x86_64"},"facts":{}}"#;
+    let mut child = portolan(&["preflight", "--profile", "/dev/stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It waits for a slow writer.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    stdin.write_all(profile).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(code(&output), 12, "{}", text(&output.stderr));
+    // Nothing is known, and nothing is taken to be.
+    assert!(!text(&output.stdout).contains("assumed"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn what_is_no_profile_is_said_once() {
+    let stderr = text(&run(&["preflight", "--profile", "/etc/passwd"]).stderr);
+    assert_eq!(stderr.matches("expected value").count(), 1, "{stderr}");
+}
+
+#[test]
+fn more_functions_than_are_looked_for_are_refused() {
+    let names: Vec<String> = (0..=4096).map(|number| format!("--function=f{number}")).collect();
+    let args: Vec<&str> = std::iter::once("probe").chain(names.iter().map(String::as_str)).collect();
+    let output = run(&args);
+    assert_eq!(code(&output), 2);
+    assert!(text(&output.stderr).contains("4096"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_1_with_a_message() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let script = r#"ulimit -f 0 && exec "$0" explain > "$1""#;
+    let output = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_portolan")])
+        .arg(dir.path().join("out"))
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).contains("EFBIG"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn lint_has_exit_codes_of_its_own() {
+    let help = text(&run(&["catalog", "lint", "--help"]).stdout);
+    assert!(help.contains("some check failed") && !help.contains("--fail-on"), "{help}");
 }

@@ -8,6 +8,7 @@ use portolan_cli::render::screen::Screen;
 use portolan_cli::render::{json, profile as view, text};
 use portolan_cli::report::{Document, PreflightReport, Summary};
 use probe_matrix::profile::NodeProfile;
+use probe_matrix::verdict::{ProgramVerdict, Reason, VariantVerdict, Verdict};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -117,12 +118,87 @@ fn nothing_foreign_reaches_the_terminal() {
 #[test]
 fn no_line_of_a_table_is_wider_than_the_screen() {
     for (name, _, report) in cases() {
-        for columns in [60, 80, 100, 200] {
-            let text = shown(&report, View::default(), columns, false);
-            for line in text.lines() {
-                let width = unicode_width::UnicodeWidthStr::width(line);
-                assert!(width <= columns, "{name} at {columns}: {width} columns: {line}");
+        for columns in [20, 40, 59, 60, 80, 100, 200] {
+            for explain in [false, true] {
+                let report = PreflightReport { programs: without_logs(&report), ..report.clone() };
+                let text = shown(&report, View { explain, verbose: false }, columns, false);
+                assert_no_wider(&name, &text, columns);
             }
         }
+    }
+    let profile = NodeProfile::read(&fs::read(golden_dir().join("profile/node.json")).unwrap()).unwrap();
+    for columns in [20, 40, 59, 60, 100] {
+        let text = view::profile(&profile, view::Extent::Full, &Screen { columns, color: false });
+        assert_no_wider("profile", &text, columns);
+    }
+}
+
+/// A verifier's log is shown as the verifier wrote it.
+fn without_logs(report: &PreflightReport) -> Vec<ProgramVerdict> {
+    let mut programs = report.programs.clone();
+    for variant in programs.iter_mut().flat_map(|program| &mut program.variants) {
+        variant.verifier_log = None;
+    }
+    programs
+}
+
+fn assert_no_wider(name: &str, text: &str, columns: usize) {
+    for line in text.lines() {
+        let width = unicode_width::UnicodeWidthStr::width(line);
+        assert!(width <= columns, "{name} at {columns}: {width} columns: {line}");
+    }
+}
+
+/// A report of one program whose variants have these verdicts, each for a reason of its own; the first that runs is chosen.
+fn report_of(verdicts: &[(&str, Verdict, &str)]) -> PreflightReport {
+    let (_, _, report) = cases().into_iter().find(|(name, ..)| name == "all-verdicts").unwrap();
+    let unknown = report.programs.iter().find(|program| program.verdict == Verdict::Unknown).unwrap();
+    let pattern = &unknown.variants[0];
+    let variants = verdicts.iter().map(|(name, verdict, message)| {
+        let reason = Reason { message: (*message).to_owned(), errno: None, ..pattern.reasons[0].clone() };
+        let reasons = if *verdict == Verdict::Runs { Vec::new() } else { vec![reason] };
+        let notes = vec![format!("{name} without its name")];
+        let variant = (*name).to_owned();
+        VariantVerdict { variant, verdict: *verdict, reasons, loses: Vec::new(), notes, ..pattern.clone() }
+    });
+    let variants: Vec<VariantVerdict> = variants.collect();
+    let runs = variants.iter().find(|variant| variant.verdict == Verdict::Runs);
+    let program = ProgramVerdict {
+        selected: runs.map(|variant| variant.variant.clone()),
+        verdict: runs.map_or(Verdict::Unknown, |variant| variant.verdict),
+        variants: variants.clone(),
+        ..unknown.clone()
+    };
+    let programs = vec![program];
+    PreflightReport { summary: Summary::of(&programs), programs, ..report }
+}
+
+#[test]
+fn only_variants_with_the_same_reason_share_a_row() {
+    let unknown = Verdict::Unknown;
+    let report =
+        report_of(&[("one", unknown, "first"), ("two", unknown, "first"), ("three", unknown, "second")]);
+    let text = shown(&report, View::default(), 100, false);
+    assert_eq!((text.matches(" first").count(), text.matches(" second").count()), (1, 1), "{text}");
+}
+
+#[test]
+fn a_better_variant_that_is_undecided_is_told() {
+    let report = report_of(&[("best", Verdict::Unknown, "not asked"), ("next", Verdict::Runs, "")]);
+    let text = shown(&report, View::default(), 100, false);
+    assert!(text.contains("What to do"), "{text}");
+    assert!(text.contains("a better variant than next runs could not be decided: best"), "{text}");
+    let decided = report_of(&[("best", Verdict::Blocked, "refused"), ("next", Verdict::Runs, "")]);
+    let text = shown(&decided, View::default(), 100, false);
+    assert!(!text.contains("What to do"), "{text}");
+}
+
+#[test]
+fn notes_are_shown_where_details_are() {
+    let report = report_of(&[("best", Verdict::Runs, "")]);
+    for (explain, verbose, count) in [(false, false, 0), (true, false, 1), (false, true, 1), (true, true, 1)]
+    {
+        let text = shown(&report, View { explain, verbose }, 100, false);
+        assert_eq!(text.matches("note: best without its name").count(), count, "{text}");
     }
 }

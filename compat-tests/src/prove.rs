@@ -282,6 +282,11 @@ fn relocate<'a>(
             "every program of the object waits for its loader to choose it (`?` before the section's name)";
         candidate.checks.push(undecided("PTL0104", "choosing a program".to_owned(), why.to_owned()));
     }
+    // Those of entries that are not loaded too: libbpf resolves all of them, and fails with any.
+    for ext in &object.externs {
+        let why = "externs are not resolved by this build".to_owned();
+        candidate.checks.push(undecided("PTL0104", format!("extern {}", ext.name), why));
+    }
     for part in &object.left_to_loader {
         let why = "this build's loader does not do that".to_owned();
         candidate.checks.push(undecided("PTL0104", part.clone(), why));
@@ -290,7 +295,7 @@ fn relocate<'a>(
     let mut relocator = btf.map(|btf| Relocator::new(object, btf));
     for (entry, needs) in object.entries.iter().zip(&requirements.entries).filter(|(entry, _)| entry.autoload)
     {
-        if let Some(why) = beyond_this_loader(object, entry, btf) {
+        if let Some(why) = beyond_this_loader(entry, btf) {
             candidate.checks.push(undecided("PTL0104", format!("loading {}", entry.name), why));
             continue;
         }
@@ -353,10 +358,7 @@ fn undecided(code: &str, requirement: String, detail: String) -> Check {
 }
 
 /// Why an entry cannot be loaded by this build, where its own loader could.
-fn beyond_this_loader(object: &BpfObject, entry: &Entry, btf: Option<&TargetBtf>) -> Option<String> {
-    if let Some(reference) = entry.extern_refs.first() {
-        return Some(format!("extern {} is not resolved by this build", object.externs[reference.ext].name));
-    }
+fn beyond_this_loader(entry: &Entry, btf: Option<&TargetBtf>) -> Option<String> {
     let kind = entry.kind.as_ref()?;
     if matches!(kind.prog_type, ProgType::STRUCT_OPS | ProgType::EXT) {
         return Some(format!("{} programs are not loaded by this build", kind.prog_type));

@@ -25,7 +25,7 @@ mod question;
 
 use attr::{Attr, check, own};
 pub use errno::{errno_name, name_errnos};
-pub use mapping::map_sysfs;
+pub use mapping::map_vmlinux_btf;
 pub use process::{Ending, Usage, keep_descriptors_from_children, lsm_list_modules, wait_for};
 use process::{install_alarm_handler, set_timer};
 pub use question::{

@@ -199,8 +199,8 @@ pub(super) fn explain_load(entry: &str, errno: Errno, log: &str, cause: Cause, n
              why"
         ),
         Cause::Unsupported => format!(
-            "BPF_PROG_LOAD of `{entry}` gave {name} before the verifier looked at it: this kernel does not know its \
-             program type, attach type, a flag or an attribute"
+            "BPF_PROG_LOAD of `{entry}` gave {name} before the verifier looked at it: this kernel does not know or \
+             does not allow its program type, what it attaches to, a flag or an attribute"
         ),
         Cause::Unknown if node.is_filtered() && log.is_empty() => format!(
             "BPF_PROG_LOAD of `{entry}` gave {name}, which may be the answer of this process' seccomp filter; run it \

@@ -168,14 +168,11 @@ impl Caller {
     /// the domain; `unconfined_t` and its kin, `spc_t` (privileged containers) and `kernel_t` are not held back.
     pub fn confinement(&self) -> Option<&str> {
         let label = self.lsm_label.as_deref()?;
-        let free = match label.rsplit_once(" (") {
-            Some((_, mode)) => matches!(mode, "unconfined)" | "complain)"),
-            None => {
-                let domain = label.split(':').nth(2).unwrap_or(label);
-                domain.is_empty()
-                    || domain.starts_with("unconfined")
-                    || matches!(domain, "spc_t" | "kernel_t")
-            }
+        let mode = label.rsplit_once(" (").map(|(_, mode)| mode);
+        let domain = label.split(':').nth(2).unwrap_or(label);
+        let free = match mode {
+            Some(mode) => matches!(mode, "unconfined)" | "complain)"),
+            None => matches!(domain, "" | "spc_t" | "kernel_t") || domain.starts_with("unconfined"),
         };
         (!free).then_some(label)
     }

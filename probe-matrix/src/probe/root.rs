@@ -6,7 +6,7 @@
 use super::caller::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN, CapSet};
 
 use crate::facts::{Evidence, Fact, Support};
-use crate::sys::{errno_name, map_sysfs};
+use crate::sys::{errno_name, map_vmlinux_btf};
 use bytes::Bytes;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -45,6 +45,8 @@ pub enum Unread {
     },
     /// Not a regular file, where only those are read.
     NotRegular,
+    /// Empty, which such a file never is.
+    Empty,
 }
 
 impl HostRoot {
@@ -112,14 +114,14 @@ impl HostRoot {
         read_open(self.open_file(path).map_err(Unread::Errno)?, limit_byte_sz)
     }
 
-    /// The same of a file of sysfs, mapped where the kernel can (v6.16), else read.
+    /// The same of a BTF of the kernel's: that of vmlinux is mapped where the kernel can (v6.16), any other read.
     pub(crate) fn map_or_read(&self, path: &str, limit_byte_sz: usize) -> Result<Bytes, Unread> {
-        let fd = self.open_file(path).map_err(Unread::Errno)?;
-        let byte_sz = usize::try_from(fstat(&fd).map_err(Unread::Errno)?.st_size).unwrap_or(0);
-        match map_sysfs(&fd, byte_sz) {
-            Ok(bytes) if (1..=limit_byte_sz).contains(&byte_sz) => Ok(bytes),
-            _ => read_open(fd, limit_byte_sz).map(Bytes::from),
+        if path == "/sys/kernel/btf/vmlinux"
+            && let Ok(mapped) = self.open_dir("/sys").and_then(|sysfs| map_vmlinux_btf(sysfs, limit_byte_sz))
+        {
+            return Ok(mapped);
         }
+        self.read(path, limit_byte_sz).map(Bytes::from)
     }
 
     /// The file as text; bytes that are not UTF-8 become U+FFFD.
@@ -167,6 +169,7 @@ pub(crate) fn unread_fact(caps: CapSet, source: String, why: &Unread) -> Fact {
             unknown(source).reason(format!("longer than the {limit_byte_sz} bytes that are read"))
         }
         Unread::NotRegular => unknown(source).reason("not a regular file"),
+        Unread::Empty => unknown(source).reason("empty: another file may be mounted over it"),
         Unread::Errno(errno) => {
             let (support, reason) = match *errno {
                 Errno::ACCESS | Errno::PERM => denial(caps, *errno),

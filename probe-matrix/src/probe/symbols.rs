@@ -47,9 +47,11 @@ pub(crate) fn facts(root: &HostRoot, functions: &[String], btf: Option<&Btf>, ou
     if wanted.is_empty() {
         return;
     }
+    let mut listed = false;
     let kallsyms = root.open_file(KALLSYMS).and_then(|file| {
         each_line(file, |line| {
             let Some(name) = kallsyms_function(line) else { return };
+            listed = true;
             if let Some(found) = wanted.get_mut(name) {
                 found.named += 1;
             } else if let Some(found) = original(name).and_then(|name| wanted.get_mut(name))
@@ -73,6 +75,8 @@ pub(crate) fn facts(root: &HostRoot, functions: &[String], btf: Option<&Btf>, ou
         }
     });
     let was_read = |list: &Fact| list.support == Support::Yes;
+    // A list without a single function is not the kernel's: another file is mounted over it.
+    let kallsyms = kallsyms.map_err(Unread::Errno).and_then(|()| listed.then_some(()).ok_or(Unread::Empty));
     for (function, found) in wanted {
         let in_btf = btf.map(|btf| btf.find_by_name_kind(function, BtfKind::Func).is_some());
         let mut fact = match (&kallsyms, in_btf) {
@@ -82,7 +86,7 @@ pub(crate) fn facts(root: &HostRoot, functions: &[String], btf: Option<&Btf>, ou
             }
             // Without kallsyms a function in the BTF is there; one that is not may be in a module, or static.
             (Err(_), Some(true)) => Fact::new(Support::Yes, Evidence::Derived, "/sys/kernel/btf/vmlinux"),
-            (Err(errno), _) => root.unread(KALLSYMS, &Unread::Errno(*errno)),
+            (Err(why), _) => root.unread(KALLSYMS, why),
         };
         fact = fact.value(json!({
             "in_kallsyms": kallsyms.is_ok().then_some(found.named),
@@ -239,6 +243,22 @@ mod tests {
             assert_eq!(value["in_kallsyms"], count, "{name}");
         }
         assert_eq!(facts.under("symbol").count(), 7, "what is no symbol is not looked for");
+    }
+
+    #[test]
+    fn an_empty_list_says_no_to_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("proc")).unwrap();
+        std::fs::write(dir.path().join("proc/kallsyms"), "").unwrap();
+        let facts = collect(&HostRoot::at(dir.path()).unwrap(), &["vfs_read"]);
+        let fact = facts.get("symbol.vfs_read").unwrap();
+        assert_eq!(fact.support, Support::Unknown);
+        let value = fact.value.as_ref().unwrap();
+        // All that who reads the fact goes by is there, null where it was not read.
+        for key in ["in_kallsyms", "in_btf", "in_filter_functions", "blacklisted", "copies"] {
+            assert!(value.as_object().unwrap().contains_key(key), "{key}");
+        }
+        assert!(value["in_kallsyms"].is_null() && value["in_btf"].is_null(), "{value}");
     }
 
     #[test]

@@ -66,12 +66,15 @@ impl Attr {
         u32::from_ne_bytes(field)
     }
 
-    /// Calls bpf(2). `at_least` is the length up to which the kernel may write answers.
+    /// Calls bpf(2). `at_least` is the length that the command has to be given, beside the fields that were put.
     pub(super) fn call(&mut self, command: Command, at_least: usize) -> Result<RawFd, Errno> {
         let len = self.len.max(at_least);
-        // SAFETY: `bytes` is valid for `len <= MAX_SZ` bytes of reading and writing. Every address in it was put by
-        // `address` or `address_mut` from a slice that the calling function of this module borrows until here, beside
-        // a length that it took from the same slice (or from a map's key and value sizes, checked against it).
+        // SAFETY: the kernel reads `len` bytes, and writes answers to the command's fields whatever `len` is
+        // (BPF_PROG_QUERY of tcx writes `revision`, bytes 56 to 64): all of `bytes` is ours to be written, and no field
+        // that a kernel answers in lies beyond it (the last is `log_true_size` of BPF_PROG_LOAD, which ends at 140).
+        // Every address in it was put by `address` or `address_mut` from a slice that the calling function of this module
+        // borrows until here, beside a length that it took from the same slice (or from a map's key and value sizes,
+        // checked against it).
         let ret =
             unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, self.bytes.as_mut_ptr(), len) };
         check(ret)
