@@ -3,6 +3,7 @@
 use probe_matrix::facts::Fact;
 use probe_matrix::profile::{API_VERSION, Depth, NodeProfile, Tool};
 use probe_matrix::reasons::ReasonRow;
+use probe_matrix::sys::name_errnos;
 use probe_matrix::verdict::{ProgramVerdict, VariantVerdict, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -304,7 +305,7 @@ impl From<&ebpf::lint::Finding> for LintFinding {
             program: finding.program.clone(),
             variant: finding.variant.clone(),
             object: finding.object.clone(),
-            message: finding.message.clone(),
+            message: name_errnos(&finding.message),
         }
     }
 }

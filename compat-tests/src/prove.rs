@@ -14,6 +14,7 @@ use probe_matrix::assess::{self, Node};
 use probe_matrix::facts::{Evidence, Facts, Support};
 use probe_matrix::reasons::reason;
 use probe_matrix::select::{Candidate, Load, select};
+use probe_matrix::sys::name_errnos;
 use probe_matrix::verdict::{self, Check, Outcome, ProgramVerdict, Reason, VariantVerdict, Verdict};
 use probe_matrix::worker::{Job, WorkerError};
 
@@ -77,7 +78,7 @@ pub enum ProveError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A request that cannot be written down.
-    #[error("failed to write the load request: {0}")]
+    #[error("failed to write the load request")]
     Request(#[from] serde_json::Error),
 }
 
@@ -141,7 +142,8 @@ fn prepare<'a>(catalog: &Catalog, variant: &'a Variant, arch: &str, big_endian: 
             let message = format!("built for {}; this machine is {arch}, {order}-endian", have.join(", "));
             reason("PTL0102", &variant.name, message)
         })?;
-        let unreadable = |error: &dyn std::fmt::Display| reason("PTL0101", &variant.name, error.to_string());
+        let unreadable =
+            |error: &dyn std::fmt::Display| reason("PTL0101", &variant.name, name_errnos(&error.to_string()));
         let bytes = catalog.object(variant, &target).map_err(|error| unreadable(&error))?;
         let object = BpfObject::parse(bytes).map_err(|error| unreadable(&error))?;
         if object.big_endian != big_endian {

@@ -69,7 +69,7 @@ fn a_kernel_without_drop_reasons_refuses_the_variants_that_give_one() {
     for variant in &program.variants {
         let object = object(&variant.name);
         let relocated = relocate(&object, &object.entries[0], &old_kernel).unwrap();
-        let refused = relocated.poisoned().any(|poisoned| poisoned.access.contains("skb_drop_reason"));
+        let refused = relocated.poisoned().any(|(poisoned, _)| poisoned.access.contains("skb_drop_reason"));
         assert_eq!(refused, variant.provides.iter().any(|what| what == "drop reason"), "{}", variant.name);
     }
 }

@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::process::{Pid, Signal};
 use rustix::thread::{CapabilitySet, CpuSet};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;
@@ -137,12 +138,13 @@ enum Message<A> {
 }
 
 /// Runs `job` in a worker of its own until it is done, `deadline` passes or `cancelled` is raised. The handler's answers
-/// go to `on_answer` as they come: those of a worker that was killed are not lost.
-pub fn run(
+/// go to `on_answer` as they come: those of a worker that was killed are not lost. One that is no `A` ends the
+/// conversation ([`WorkerError::Protocol`]).
+pub fn run<A: DeserializeOwned>(
     job: &Job,
     deadline: Instant,
     cancelled: &AtomicBool,
-    on_answer: &mut dyn FnMut(Value),
+    on_answer: &mut dyn FnMut(A),
 ) -> Result<Usage, WorkerError> {
     let start = |what| move |error| WorkerError::Start { what, error };
     let request = request_file(job).map_err(start("writing the request"))?;
@@ -206,13 +208,13 @@ impl WorkerError {
 }
 
 impl Conversation {
-    fn listen(
+    fn listen<A: DeserializeOwned>(
         &mut self,
         mut stdout: impl Read + AsFd,
         mut stderr: impl Read + AsFd,
         deadline: Instant,
         cancelled: &AtomicBool,
-        on_answer: &mut dyn FnMut(Value),
+        on_answer: &mut dyn FnMut(A),
     ) -> Stop {
         let mut chunk = vec![0; 64 << 10];
         let mut line = Vec::new();
@@ -268,10 +270,14 @@ impl Conversation {
         }
     }
 
-    fn hear(&mut self, line: &[u8], on_answer: &mut dyn FnMut(Value)) -> serde_json::Result<()> {
+    fn hear<A: DeserializeOwned>(
+        &mut self,
+        line: &[u8],
+        on_answer: &mut dyn FnMut(A),
+    ) -> serde_json::Result<()> {
         match serde_json::from_slice(line)? {
             Message::Step(step) => self.last_step = step,
-            Message::Answer(value) => on_answer(value),
+            Message::Answer(answer) => on_answer(answer),
             Message::Done => self.done = true,
             Message::Failed(message) => self.failed = Some(message),
         }

@@ -71,15 +71,11 @@ fn handle(mut request: Request, sender: &mut Sender) -> Result<(), String> {
         return probe::serve(request, sender);
     }
     request.body["functions"] = serde_json::json!([]);
-    let options: ProbeOptions = serde_json::from_value(request.body).map_err(|error| error.to_string())?;
     let kernel = Kernel::injected(Box::new(|question| match question {
         Question::Other(Bpf::LinkCreate) => Some(Answer::Refuse(Errno::INVAL, String::new())),
         _ => None,
     }));
-    let mut facts = Vec::new();
-    probe::run(&options, kernel, &mut |_| Ok(()), &mut |name, fact| facts.push((name, fact)))
-        .map_err(|error| error.to_string())?;
-    sender.answer(&serde_json::json!({ "facts": facts })).map_err(|error| error.to_string())
+    probe::serve_on(kernel, request, sender)
 }
 
 fn options() -> ProbeOptions {

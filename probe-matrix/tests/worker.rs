@@ -95,7 +95,7 @@ fn cancelling_kills_the_worker_at_once() {
     let job = Job { verb: "hang".to_owned(), request: Value::Null, blobs: Vec::new() };
     let cancelled = AtomicBool::new(true);
     let started = Instant::now();
-    let result = worker::run(&job, started + LONG, &cancelled, &mut |_| {});
+    let result = worker::run(&job, started + LONG, &cancelled, &mut |_: Value| {});
     assert!(started.elapsed() < Duration::from_secs(5));
     assert!(matches!(result, Err(WorkerError::Cancelled { .. })));
 }

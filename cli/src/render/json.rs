@@ -22,6 +22,10 @@ struct Harmless<'a>(PrettyFormatter<'a>);
 
 impl Formatter for Harmless<'_> {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        // Nearly all of a profile, told without decoding it.
+        if fragment.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut plain = 0;
         for (at, c) in fragment.char_indices().filter(|&(_, c)| c.is_control() || is_deceptive(c)) {
             writer.write_all(&fragment.as_bytes()[plain..at])?;

@@ -14,20 +14,10 @@ pub fn run(
     cancelled: &AtomicBool,
 ) -> Result<(LoadReport, Option<Usage>), WorkerError> {
     let mut report = LoadReport::default();
-    let mut misread = None;
-    let result = worker::run(
-        job,
-        deadline,
-        cancelled,
-        &mut |answer| match serde_json::from_value::<LoadReport>(answer) {
-            Ok(step) => report.extend(step),
-            Err(err) => misread = Some(err.to_string()),
-        },
-    );
+    let result = worker::run(job, deadline, cancelled, &mut |step: LoadReport| report.extend(step));
     let ended = match result {
-        Ok(usage) if misread.is_none() => return Ok((report, Some(usage))),
-        Ok(_) => WorkerError::Protocol { last_step: "load".to_owned(), why: misread.unwrap_or_default() },
-        Err(err) => err,
+        Ok(usage) => return Ok((report, Some(usage))),
+        Err(ended) => ended,
     };
     if !matches!(ended, WorkerError::TimedOut { .. } | WorkerError::Died { .. }) {
         return Err(ended);

@@ -9,6 +9,7 @@ use crate::worker::{self, Job, Request, Sender, Usage, WorkerError};
 use caller::Caller;
 use root::HostRoot;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -243,12 +244,24 @@ pub struct Collected {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Facts(Vec<(String, Fact)>),
+    Facts(Vec<Told>),
     Stats(ProbeStats),
 }
 
+/// A fact as the worker tells it, without the keys of a profile: name, support, value, evidence, source, errno, reason. There
+/// are thousands, and who waits for them waits for their writing and reading too.
+type Told = (String, Support, Option<Value>, Evidence, String, Option<String>, Option<String>);
+
+fn told(name: String, fact: Fact) -> Told {
+    (name, fact.support, fact.value, fact.evidence, fact.source, fact.errno, fact.reason)
+}
+
+fn heard((name, support, value, evidence, source, errno, reason): Told) -> (String, Fact) {
+    (name, Fact { value, errno, reason, ..Fact::new(support, evidence, source) })
+}
+
 /// Facts in one line of the worker's answers.
-const FACTS_A_LINE: usize = 64;
+const FACTS_A_LINE: usize = 256;
 
 /// Probes this node in a worker. Fails only if no worker can be run or the caller raised `cancelled`; a deadline that
 /// passes costs the facts that were not reached.
@@ -264,15 +277,13 @@ pub fn collect(
         serde_json::to_value(&options).map_err(|error| WorkerError::Failed { message: error.to_string() })?;
     let job = Job { verb: VERB.to_owned(), request, blobs: Vec::new() };
     let mut collected = Collected::default();
-    let result = worker::run(&job, deadline, cancelled, &mut |value| match serde_json::from_value(value) {
-        Ok(Line::Facts(facts)) => {
-            for (name, fact) in facts {
+    let result = worker::run(&job, deadline, cancelled, &mut |line| match line {
+        Line::Facts(facts) => {
+            for (name, fact) in facts.into_iter().map(heard) {
                 collected.facts.insert(name, fact);
             }
         }
-
-        Ok(Line::Stats(stats)) => collected.stats = Some(stats),
-        Err(_) => {}
+        Line::Stats(stats) => collected.stats = Some(stats),
     });
     match result {
         Ok(usage) => collected.usage = usage,
@@ -296,13 +307,18 @@ pub fn collect(
 
 /// The worker's side of [`collect`].
 pub fn serve(request: Request, sender: &mut Sender) -> Result<(), String> {
-    let options: ProbeOptions = serde_json::from_value(request.body)
-        .map_err(|error| format!("failed to read the request: {error}"))?;
     let mut kernel = Kernel::live();
     ask::settle(&mut kernel);
+    serve_on(kernel, request, sender)
+}
+
+/// [`serve`] on a kernel that is given.
+pub fn serve_on(kernel: Kernel, request: Request, sender: &mut Sender) -> Result<(), String> {
+    let options: ProbeOptions = serde_json::from_value(request.body)
+        .map_err(|error| format!("failed to read the request: {error}"))?;
     // Shared by the two callbacks: a step must not overtake the facts before it.
     let waiting = std::cell::RefCell::new((sender, Vec::with_capacity(FACTS_A_LINE)));
-    let flush = |sender: &mut Sender, facts: &mut Vec<(String, Fact)>| -> std::io::Result<()> {
+    let flush = |sender: &mut Sender, facts: &mut Vec<Told>| -> std::io::Result<()> {
         if facts.is_empty() {
             return Ok(());
         }
@@ -319,7 +335,7 @@ pub fn serve(request: Request, sender: &mut Sender) -> Result<(), String> {
         },
         &mut |name, fact| {
             let (sender, facts) = &mut *waiting.borrow_mut();
-            facts.push((name, fact));
+            facts.push(told(name, fact));
             if facts.len() == FACTS_A_LINE
                 && let Err(error) = flush(sender, facts)
             {
