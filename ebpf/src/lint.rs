@@ -2,7 +2,7 @@
 
 use crate::catalog::{Catalog, Program, Variant};
 use crate::target::Target;
-use btf_catalog::require::{self, EntryRequirements, Requirements};
+use btf_catalog::require::{self, ContextReads, EntryRequirements, Requirements};
 use btf_catalog::{BpfObject, HelperId, MapType, ProgType};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -252,9 +252,10 @@ fn check_same_program(objects: &ByTarget, report: &mut Report) {
     }
 }
 
-/// An entry's needs without the number of instructions, which differs between byte orders.
+/// An entry's needs without what differs between byte orders: the number of instructions, and which bytes of a field are
+/// read.
 fn without_size(entry: &EntryRequirements) -> EntryRequirements {
-    EntryRequirements { insns: 0, ..entry.clone() }
+    EntryRequirements { insns: 0, context: ContextReads::default(), ..entry.clone() }
 }
 
 /// A variant with the requirements of a better one would never be chosen.

@@ -21,8 +21,11 @@ impl NameTable {
             first_id: btf.first_id,
         };
         let strings = btf.own_strings();
-        // Names with a flavour are rare: where they may be is found in one sweep over all strings.
-        let flavours: Vec<usize> = memmem::find_iter(strings, b"___").collect();
+        // Names with a flavour are rare: one sweep over all strings finds the blocks of 64 bytes that have one.
+        let mut flavoured = vec![false; strings.len() / 64 + 2];
+        for at in memmem::find_iter(strings, b"___") {
+            flavoured[at / 64] = true;
+        }
         // Backwards, so that each chain ascends.
         for id in (btf.first_id.max(1)..btf.type_count()).rev() {
             let ty = btf.ty(TypeId(id));
@@ -30,10 +33,9 @@ impl NameTable {
             let hash = match own.and_then(|off| Some((off, strings.get(off..)?))) {
                 Some((off, rest)) => {
                     let name = &rest[..memchr(0, rest).unwrap_or(rest.len())];
-                    let next = flavours.partition_point(|at| *at < off);
                     if name.is_empty() {
                         continue;
-                    } else if flavours.get(next).is_some_and(|at| *at < off + name.len()) {
+                    } else if flavoured[off / 64..=(off + name.len()) / 64].contains(&true) {
                         hash(essential_name(ty.name()))
                     } else {
                         hash_bytes(name)
