@@ -5,8 +5,8 @@
 //! answer to every relocation is kept: a poisoned instruction is only a failure if it can be reached, and that is for
 //! others to find out.
 //!
-//! [`spec`] reads an access as the compiler recorded it, [`candidate`] finds the kernel's types of the same name,
-//! [`matching`] decides whether types and fields agree, [`resolve`] computes the value, [`patch`] writes it.
+//! `spec` reads an access as the compiler recorded it, `candidate` finds the kernel's types of the same name,
+//! `matching` decides whether types and fields agree, `resolve` computes the value, `patch` writes it.
 
 mod candidate;
 mod matching;

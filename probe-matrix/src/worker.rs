@@ -4,8 +4,8 @@
 //! loading need, and dies with its parent. The parent keeps the deadline: a verifier that does not come back, or a
 //! worker that was taken over, costs the parent neither time nor memory beyond fixed bounds.
 //!
-//! The request is one file on the child's standard input: a JSON line ([`Header`]) and then the blobs, one after the
-//! other. The answers are JSON lines on its standard output ([`Message`]); the last is `done` or `failed`, or the worker
+//! The request is one file on the child's standard input: a JSON line (`Header`) and then the blobs, one after the
+//! other. The answers are JSON lines on its standard output (`Message`); the last is `done` or `failed`, or the worker
 //! did not finish.
 
 pub use crate::sys::Usage;

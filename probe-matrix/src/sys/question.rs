@@ -177,7 +177,7 @@ impl<'a> MapCreate<'a> {
     }
 }
 
-/// A map made by [`Kernel::map_create`]. It remembers the sizes, since the kernel reads keys and values by them.
+/// A map made by [`super::Kernel::map_create`]. It remembers the sizes, since the kernel reads keys and values by them.
 #[derive(Debug)]
 pub struct Map {
     pub(super) fd: OwnedFd,
@@ -241,7 +241,7 @@ pub enum LinkDetail<'a> {
     },
 }
 
-/// Answer of [`Kernel::prog_query`].
+/// Answer of [`super::Kernel::prog_query`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Attached {
     /// Ids of the programs attached, in the order in which they run.
