@@ -94,6 +94,8 @@ fn an_event_must_be_there_and_have_what_is_read() {
     assert_eq!(ask(&reads(44), Support::Yes), Outcome::Undecided, "more is read than the event has");
     assert_eq!(ask(&reads(8), Support::No), Outcome::Fail);
     assert_eq!(ask(&reads(8), Support::Unknown), Outcome::Undecided);
+    let of_ftrace = object("tracepoint", Some("ftrace/print"), 0);
+    assert_eq!(outcome(&of_ftrace, "tracepoint.ftrace.print", Support::Yes, Value::Null).0, Outcome::Fail);
     let without_group = object("tracepoint", Some("kfree_skb"), 0);
     assert_eq!(outcome(&without_group, "tracepoint.kfree_skb", Support::Yes, Value::Null).0, Outcome::Fail);
 }

@@ -208,6 +208,11 @@ impl Checks<'_> {
                 Fact::new(Support::No, Evidence::Derived, "the section's name")
                     .reason("an event is named by its group and its name")
             }
+            // Records of ftrace's own have a format and no tracepoint behind it (TRACE_EVENT_FL_IGNORE_ENABLE).
+            _ if target.starts_with("ftrace/") => {
+                Fact::new(Support::No, Evidence::Derived, "the section's name")
+                    .reason("nothing can be attached to the records of ftrace itself")
+            }
             None => {
                 self.ask(Stage::Attach, "PTL0204", requirement, &name, false);
                 return;
