@@ -3,7 +3,7 @@
  * What an object's BTF decides, beside externs of a program that is not loaded: a global function is verified by itself,
  * a callback and a value with a lock are found by their types.
  *
- *   clang-19 -g -O2 -target bpfel -mcpu=v3 -c externs.bpf.c -o externs.bpfel.o && llvm-strip-19 -g externs.bpfel.o
+ *   clang-19 -g -O2 -target bpfel -mcpu=v3 -ffile-prefix-map=$PWD=. -fdebug-compilation-dir=. -c externs.bpf.c -o externs.bpfel.o && llvm-strip-19 -g externs.bpfel.o
  */
 typedef unsigned int u32;
 typedef unsigned long long u64;

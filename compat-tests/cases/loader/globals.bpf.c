@@ -3,7 +3,7 @@
  * Everything that only the loader can put right in an object's BTF: sizes of data sections, offsets of static and global
  * variables, the linkage of a hidden function; and maps whose types the kernel wants to know.
  *
- *   clang-19 -g -O2 -target bpfel -mcpu=v3 -c globals.bpf.c -o globals.bpfel.o && llvm-strip-19 -g globals.bpfel.o
+ *   clang-19 -g -O2 -target bpfel -mcpu=v3 -ffile-prefix-map=$PWD=. -fdebug-compilation-dir=. -c globals.bpf.c -o globals.bpfel.o && llvm-strip-19 -g globals.bpfel.o
  */
 typedef unsigned int u32;
 typedef unsigned long long u64;
