@@ -118,7 +118,7 @@ pub struct Function {
     pub name: String,
     /// Index of its first instruction.
     pub insn_off: usize,
-    /// Its `FUNC` type in the object's BTF.
+    /// Its type as the object's records have it: a `FUNC` of the object's BTF in a well-formed one.
     pub type_id: Option<TypeId>,
     /// Whether it is verified by itself (a global function), not inlined into its callers' verification.
     pub global: bool,

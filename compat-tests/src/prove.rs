@@ -4,7 +4,7 @@
 //! and put to its kernel, the best variant first, until one runs. Asking the kernel is the caller's ([`Loader`]), so that
 //! the same plan serves this host, a micro-VM and a saved profile.
 
-use crate::loader::{Cause, EntryLoad, LoadOptions, LoadReport, Stage, job};
+use crate::loader::{Cause, EntryLoad, LoadOptions, LoadReport, Stage, has_special_fields, job};
 use btf_catalog::core::{RelocatedEntry, Relocator, TargetBtf};
 use btf_catalog::object::Entry;
 use btf_catalog::require::{self, Requirements};
@@ -288,6 +288,13 @@ fn relocate<'a>(
     for ext in &object.externs {
         let why = "externs are not resolved by this build".to_owned();
         candidate.checks.push(undecided("PTL0104", format!("extern {}", ext.name), why));
+    }
+    for map in object.maps.iter().filter(|map| map.data.is_some()) {
+        let types = object.btf.as_ref().zip(map.value_type);
+        if types.is_some_and(|(btf, value_type)| has_special_fields(btf, value_type)) {
+            let why = "its value has a lock or the like; libbpf maps such a section into memory, which kernels refuse";
+            candidate.checks.push(undecided("PTL0104", format!("global data {}", map.name), why.to_owned()));
+        }
     }
     for part in &object.left_to_loader {
         let why = "this build's loader does not do that".to_owned();

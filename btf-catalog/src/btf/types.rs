@@ -98,7 +98,8 @@ impl<'a> Type<'a> {
         self.btf.string(self.name_off())
     }
 
-    pub(super) fn name_off(self) -> u32 {
+    /// Its name, as an offset into the BTF's strings; 0 for an anonymous type.
+    pub fn name_off(self) -> u32 {
         if self.off == 0 { 0 } else { self.word(0) }
     }
 

@@ -3,7 +3,7 @@
 
 use super::elf::{File, Reloc, Section};
 use super::{Entry, Extern, ExternRef, Function, MapDef, MapRef, ObjectError, SectionKind};
-use crate::btf::{Btf, BtfKind, Type};
+use crate::btf::{Btf, BtfKind};
 use crate::ext::{BtfExt, CoreReloRecord, LineInfo, within};
 use crate::insn::{CALL, INSN_SZ, Insn, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL};
 use std::collections::HashMap;
@@ -291,7 +291,7 @@ impl<'a> Linker<'_, 'a> {
         entry.functions.push(Function {
             name: span.name.to_owned(),
             insn_off: base,
-            type_id: linkage.map(Type::id),
+            type_id,
             global: linkage.map_or(span.global, |ty| ty.vlen() == 1),
         });
         if let Some(lines) = self.ext.lines.get(section) {

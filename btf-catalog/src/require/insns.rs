@@ -154,35 +154,48 @@ pub struct ContextReads {
     pub more: bool,
 }
 
-/// Follows the context through copies between registers in the entry's own function.
+/// Follows the context through copies between registers in the entry's own function, along every way through it.
 pub(super) fn context_reads(entry: &Entry) -> ContextReads {
     let end = entry.functions.get(1).map_or(entry.insns.len(), |next| next.insn_off);
+    let insns = &entry.insns[..end];
     let mut reads = ContextReads::default();
-    let mut holds_context = [false; 16];
-    holds_context[1] = true;
-    for (_, insn) in slots(&entry.insns[..end]) {
-        let (dst, src) = (insn.dst as usize, insn.src as usize);
+    // Registers that may hold the context before an instruction. Bits are only added, so this comes to an end.
+    let mut before = vec![0u16; insns.len()];
+    if let Some(first) = before.first_mut() {
+        *first = 1 << 1;
+    }
+    let mut open = vec![0];
+    while let Some(at) = open.pop() {
+        let Some(&insn) = insns.get(at) else { continue };
+        let mut held = before[at];
+        let (dst, src) = (1u16 << insn.dst, 1u16 << insn.src);
         match insn.class() {
             1 => {
-                if holds_context[src] {
+                if held & src != 0 {
                     let byte_sz = [4, 2, 1, 8][(insn.code >> 3 & 3) as usize];
                     reads.any = true;
                     reads.end_byte = reads.end_byte.max(u32::from(insn.off.max(0) as u16) + byte_sz);
                 }
-                holds_context[dst] = false;
+                held &= !dst;
             }
             // The context put aside on the stack.
-            3 if holds_context[src] => reads.more = true,
-            7 if insn.code == 0xbf => holds_context[dst] = holds_context[src],
+            3 if held & src != 0 => reads.more = true,
+            7 if insn.code == 0xbf => held = if held & src != 0 { held | dst } else { held & !dst },
             // An offset added to the context: a field's place in it.
-            7 if insn.code & 0xf0 == 0 => reads.more |= holds_context[dst],
-            0 | 4 | 7 => holds_context[dst] = false,
+            7 if insn.code & 0xf0 == 0 => reads.more |= held & dst != 0,
+            0 | 4 | 7 => held &= !dst,
             5 if insn.code == CALL => {
                 // Helpers take the context as it is; a function of the entry may read it.
-                reads.more |= insn.src == PSEUDO_CALL && holds_context[1..=5].contains(&true);
-                holds_context[0..=5].fill(false);
+                reads.more |= insn.src == PSEUDO_CALL && held & 0b11_1110 != 0;
+                held &= !0b11_1111;
             }
             _ => {}
+        }
+        for to in successors(insn, at).into_iter().flatten() {
+            if let Some(known) = before.get_mut(to).filter(|known| **known | held != **known) {
+                *known |= held;
+                open.push(to);
+            }
         }
     }
     reads
@@ -207,5 +220,37 @@ mod tests {
         assert!(!has_loop(&[branch(1), nop, exit]));
         assert!(has_loop(&[exit, nop, jump(-2)]), "in code that only a call reaches");
         assert!(!has_loop(&[jump(-9)]), "out of the program");
+    }
+
+    fn reads(insns: &[Insn]) -> ContextReads {
+        context_reads(&Entry {
+            name: "entry".to_owned(),
+            section: "raw_tp".to_owned(),
+            kind: None,
+            autoload: true,
+            insns: insns.to_vec(),
+            functions: Vec::new(),
+            map_refs: Vec::new(),
+            extern_refs: Vec::new(),
+            core_relos: Vec::new(),
+            lines: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn the_context_is_followed_along_every_way() {
+        let copy = |dst, src| Insn { code: 0xbf, dst, src, ..Insn::default() };
+        let load = |src, off| Insn { code: 0x79, dst: 0, src, off, ..Insn::default() };
+        let zero = |dst| Insn { code: 0xb7, dst, ..Insn::default() };
+        let exit = Insn { code: EXIT, ..Insn::default() };
+        let branch = |off| Insn { code: 0x15, off, ..Insn::default() };
+        // r6 = r1; if …: r6 = 0, exit; else: read byte 40 to 48 through r6.
+        let around = reads(&[copy(6, 1), branch(2), zero(6), exit, load(6, 40), exit]);
+        assert_eq!((around.end_byte, around.more), (48, false));
+        assert_eq!(reads(&[zero(1), load(1, 8), exit]), ContextReads::default());
+        let spilled = reads(&[Insn { code: 0x7b, dst: 10, src: 1, off: -8, ..Insn::default() }, exit]);
+        assert!(spilled.more && !spilled.any);
+        let handed_on = reads(&[Insn { code: CALL, src: PSEUDO_CALL, ..Insn::default() }, exit]);
+        assert!(handed_on.more);
     }
 }

@@ -4,11 +4,12 @@ use super::map::MapSpec;
 use super::sanitize;
 use btf_catalog::insn::{self, Insn};
 use btf_catalog::object::{Entry, MapDef};
-use btf_catalog::{AttachType, BpfObject, Btf, MapType, ProgType};
+use btf_catalog::{AttachType, BpfObject, Btf, MapType, ProgType, TypeId};
 use bytes::Bytes;
 use probe_matrix::sys::{F_SLEEPABLE, F_XDP_HAS_FRAGS};
 use probe_matrix::worker::Job;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// The worker's verb for a load.
@@ -120,13 +121,14 @@ pub fn request(
 ) -> serde_json::Result<(serde_json::Value, Vec<Bytes>)> {
     let mut blobs = Blobs::default();
     let btf = object.btf.as_ref();
+    let mut special = Special { btf, known: HashMap::new() };
     let request = LoadRequest {
         license: object.license.clone(),
         btf: btf.map(|btf| match sanitize::with_externs_defined(btf) {
             Some(defined) => blobs.add(defined),
             None => blobs.add(btf.bytes().clone()),
         }),
-        maps: object.maps.iter().map(|def| map_spec(def, btf, &mut blobs)).collect(),
+        maps: object.maps.iter().map(|def| map_spec(def, &mut special, &mut blobs)).collect(),
         entries: entries.iter().map(|load| entry_spec(load, &mut blobs)).collect(),
         limit_ms: options.limit.as_millis() as u64,
         verbose: options.verbose,
@@ -151,15 +153,26 @@ impl Blobs {
     }
 }
 
-fn map_spec(def: &MapDef, btf: Option<&Btf>, blobs: &mut Blobs) -> MapSpec {
+/// Value types that have special fields, each looked through once: maps may share a large one.
+struct Special<'o> {
+    btf: Option<&'o Btf>,
+    known: HashMap<TypeId, bool>,
+}
+
+impl Special<'_> {
+    fn is(&mut self, ty: TypeId) -> bool {
+        let Some(btf) = self.btf else { return false };
+        *self.known.entry(ty).or_insert_with(|| sanitize::has_special_fields(btf, ty))
+    }
+}
+
+fn map_spec(def: &MapDef, special: &mut Special, blobs: &mut Blobs) -> MapSpec {
     let is_storage = matches!(
         def.map_type,
         MapType::SK_STORAGE | MapType::INODE_STORAGE | MapType::TASK_STORAGE | MapType::CGRP_STORAGE
     );
-    let special = btf
-        .zip(def.value_type)
-        .is_some_and(|(btf, value_type)| sanitize::has_special_fields(btf, value_type));
-    let inner = def.inner.as_deref().map(|inner| Box::new(map_spec(inner, btf, blobs)));
+    let is_special = def.value_type.is_some_and(|value_type| special.is(value_type));
+    let inner = def.inner.as_deref().map(|inner| Box::new(map_spec(inner, special, blobs)));
     MapSpec {
         name: def.name.clone(),
         map_type: def.map_type,
@@ -171,7 +184,7 @@ fn map_spec(def: &MapDef, btf: Option<&Btf>, blobs: &mut Blobs) -> MapSpec {
         numa_node: def.numa_node.unwrap_or(0),
         key_type_id: def.key_type.map_or(0, |id| id.0),
         value_type_id: def.value_type.map_or(0, |id| id.0),
-        needs_btf: is_storage || special || inner.as_ref().is_some_and(|inner| inner.needs_btf),
+        needs_btf: is_storage || is_special || inner.as_ref().is_some_and(|inner| inner.needs_btf),
         inner,
         data: def.data.as_ref().map(|data| blobs.add(data.clone())),
         frozen: def.frozen,

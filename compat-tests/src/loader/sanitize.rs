@@ -240,7 +240,7 @@ pub(super) fn with_externs_defined(btf: &Btf) -> Option<Vec<u8>> {
         for (position, (id, _, byte_sz)) in section.secinfos().enumerate() {
             let ext = Some(btf.ty(id)).filter(|ext| ext.kind() == BtfKind::Var)?;
             draft.put(ext, TYPE_SZ, &[GLOBAL]);
-            let off = end.next_multiple_of(8);
+            let off = end.checked_next_multiple_of(8)?;
             draft.put(section, TYPE_SZ + position * TRIPLE_SZ + 4, &[off]);
             end = off.checked_add(byte_sz)?;
         }
@@ -265,7 +265,7 @@ pub(super) fn without(btf: &Btf, missing: &[Feature]) -> Option<Vec<u8>> {
                 let name = draft.push_string(&ty.name().replace(['.', '?'], "_"));
                 draft.put(ty, 0, &[name, info(BtfKind::Struct, vlen)]);
                 for (position, (var, off, _)) in ty.secinfos().enumerate() {
-                    let name = draft.push_string(btf.ty(var).name());
+                    let name = btf.ty(var).name_off();
                     draft.put(ty, TYPE_SZ + position * TRIPLE_SZ, &[name, var.0, off.wrapping_mul(8)]);
                 }
             }
@@ -291,7 +291,7 @@ pub(super) fn without(btf: &Btf, missing: &[Feature]) -> Option<Vec<u8>> {
 
 /// Whether a value of the type has fields that the kernel finds by BTF alone: locks, timers, list heads (structs whose
 /// names begin with `bpf_`), and pointers with a tag (`btf_parse_fields()`, kernel/bpf/btf.c, v6.18).
-pub(super) fn has_special_fields(btf: &Btf, id: TypeId) -> bool {
+pub(crate) fn has_special_fields(btf: &Btf, id: TypeId) -> bool {
     let mut seen = std::collections::HashSet::new();
     let mut open = vec![id];
     while let Some(id) = open.pop() {

@@ -186,6 +186,8 @@ impl Checks<'_> {
             }
             Some(arguments) if entry.context.end_byte as usize > arguments * 8 => fact(Support::Unknown)
                 .reason(format!("it has {arguments} arguments; byte {} is read", entry.context.end_byte)),
+            Some(_) if entry.context.more => fact(Support::Unknown)
+                .reason("the context goes where it was not followed; more may be read than it has"),
             Some(_) => fact(Support::Yes),
         };
         self.push(against(
@@ -224,6 +226,9 @@ impl Checks<'_> {
                     let has = byte_sz.map_or_else(|| "an unknown number of".to_owned(), |sz| sz.to_string());
                     Fact { support: Support::Unknown, ..fact.clone() }
                         .reason(format!("the event has {has} bytes; byte {read} is read"))
+                } else if fact.support == Support::Yes && entry.context.more {
+                    Fact { support: Support::Unknown, ..fact.clone() }
+                        .reason("the context goes where it was not followed; more may be read than it has")
                 } else {
                     fact.clone()
                 }
