@@ -82,12 +82,6 @@ pub enum ProveError {
     Request(#[from] serde_json::Error),
 }
 
-/// A variant, read.
-struct Prepared<'a> {
-    variant: &'a Variant,
-    object: Result<(BpfObject, Requirements), Reason>,
-}
-
 /// The programs that are asked for, each with the variants that are.
 fn chosen<'a>(
     catalog: &'a Catalog,
@@ -133,30 +127,29 @@ fn chosen<'a>(
     Ok(with_variant)
 }
 
-/// Reads a variant's object for a machine.
-fn prepare<'a>(catalog: &Catalog, variant: &'a Variant, arch: &str, big_endian: bool) -> Prepared<'a> {
-    let object = || {
-        let target = variant.target_for_host(arch, big_endian).ok_or_else(|| {
-            let order = if big_endian { "big" } else { "little" };
-            let have: Vec<String> = variant.objects.keys().map(ToString::to_string).collect();
-            let message = format!("built for {}; this machine is {arch}, {order}-endian", have.join(", "));
-            reason("PTL0102", &variant.name, message)
-        })?;
-        let unreadable =
-            |error: &dyn std::fmt::Display| reason("PTL0101", &variant.name, name_errnos(&error.to_string()));
-        let bytes = catalog.object(variant, &target).map_err(|error| unreadable(&error))?;
-        let object = BpfObject::parse(bytes).map_err(|error| unreadable(&error))?;
-        if object.big_endian != big_endian {
-            return Err(reason(
-                "PTL0102",
-                &variant.name,
-                format!("the object for {target} has the other byte order"),
-            ));
-        }
-        let requirements = require::derive(&object);
-        Ok((object, requirements))
-    };
-    Prepared { variant, object: object() }
+/// Reads a variant's object for a machine, and what it needs.
+fn prepare(
+    catalog: &Catalog,
+    variant: &Variant,
+    arch: &str,
+    big_endian: bool,
+) -> Result<(BpfObject, Requirements), Reason> {
+    let target = variant.target_for_host(arch, big_endian).ok_or_else(|| {
+        let order = if big_endian { "big" } else { "little" };
+        let have: Vec<String> = variant.objects.keys().map(ToString::to_string).collect();
+        let message = format!("built for {}; this machine is {arch}, {order}-endian", have.join(", "));
+        reason("PTL0102", &variant.name, message)
+    })?;
+    let unreadable =
+        |error: &dyn std::fmt::Display| reason("PTL0101", &variant.name, name_errnos(&error.to_string()));
+    let bytes = catalog.object(variant, &target).map_err(|error| unreadable(&error))?;
+    let object = BpfObject::parse(bytes).map_err(|error| unreadable(&error))?;
+    if object.big_endian != big_endian {
+        let message = format!("the object for {target} has the other byte order");
+        return Err(reason("PTL0102", &variant.name, message));
+    }
+    let requirements = require::derive(&object);
+    Ok((object, requirements))
 }
 
 /// What the chosen variants attach to by name: what the probe is to look for.
@@ -178,7 +171,7 @@ pub fn attach_targets(
     let mut targets = AttachTargets::default();
     for (_, variants) in chosen(catalog, options)? {
         for variant in variants {
-            if let Ok((_, requirements)) = prepare(catalog, variant, arch, big_endian).object {
+            if let Ok((_, requirements)) = prepare(catalog, variant, arch, big_endian) {
                 targets.functions.extend(assess::traced_functions(&requirements));
                 targets.tracepoints.extend(assess::tracepoints(&requirements));
             }
@@ -204,7 +197,6 @@ pub fn preflight(
         let mut found_one = false;
         let mut judged = Vec::new();
         for variant in variants {
-            let prepared = prepare(catalog, variant, target.arch, target.big_endian);
             let mut candidate = Candidate {
                 variant: variant.name.clone(),
                 rank: variant.rank,
@@ -212,7 +204,7 @@ pub fn preflight(
                 checks: Vec::new(),
                 faults: Vec::new(),
             };
-            let (object, requirements) = match prepared.object {
+            let (object, requirements) = match prepare(catalog, variant, target.arch, target.big_endian) {
                 Ok(read) => read,
                 Err(fault) => {
                     candidate.faults.push(fault);
@@ -230,7 +222,7 @@ pub fn preflight(
             let load = match (&mut loader, relocated) {
                 // A degraded variant is not loaded once one runs without loss: nothing would come of it.
                 (Some(loader), Some(relocated)) if !candidate.is_ruled_out() && !found_one => {
-                    on_event(Event::Loading { program: &program.name, variant: &prepared.variant.name });
+                    on_event(Event::Loading { program: &program.name, variant: &variant.name });
                     load(&object, &relocated, options, loader, &mut notes)?
                 }
                 _ => Load::NotTried,
@@ -247,8 +239,12 @@ pub fn preflight(
 /// What an object's instructions need may stand where they are never reached, which the verifier finds out by following
 /// them. Where it will be asked, such a need cannot fail before.
 fn leave_to_the_verifier(checks: &mut [Check]) {
-    let of_instructions =
-        |check: &&mut Check| matches!(check.code.as_str(), "PTL0105" | "PTL0207" | "PTL0208" | "PTL0209");
+    let groups = ["bpf.helper.", "bpf.isa.", "bpf.verifier."];
+    let of_instructions = |check: &&mut Check| {
+        // By the fact, too: a helper that is denied has the code of the denial.
+        matches!(check.code.as_str(), "PTL0105" | "PTL0207" | "PTL0208" | "PTL0209")
+            || groups.iter().any(|group| check.fact.starts_with(group))
+    };
     for check in checks.iter_mut().filter(of_instructions) {
         if check.outcome == Outcome::Fail {
             check.outcome = Outcome::Undecided;

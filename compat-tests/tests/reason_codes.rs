@@ -310,3 +310,22 @@ fn no_facts_at_all_decide_nothing() {
         assert!(!variant.load_tried);
     }
 }
+
+#[test]
+fn a_helper_that_is_missing_or_denied_is_left_to_the_verifier_where_it_is_asked() {
+    let catalog = Catalog::embedded().expect("the built-in catalog");
+    for support in [Support::No, Support::DeniedWorkload] {
+        let mut facts = everything();
+        facts.insert("bpf.helper.sched_cls.map_lookup_elem", fact(support));
+        let tcx = |verdicts: Vec<ProgramVerdict>| {
+            let of_flows = verdicts.into_iter().find(|verdict| verdict.program == "flow-meter");
+            let variants = of_flows.expect("flow-meter").variants;
+            variants.into_iter().find(|variant| variant.variant == "tcx").expect("tcx")
+        };
+        let accepted = tcx(judge(&catalog, "x86_64", &facts, None, None));
+        assert_eq!((accepted.verdict, accepted.load_tried), (Verdict::Runs, true), "{support:?}");
+        let target = Target { arch: "x86_64", big_endian: false, facts: &facts, btf: None };
+        let unasked = preflight(&catalog, target, &Options::default(), None, &mut |_| {}).expect("verdicts");
+        assert_eq!(tcx(unasked).verdict, Verdict::Blocked, "{support:?}");
+    }
+}
