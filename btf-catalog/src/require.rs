@@ -145,7 +145,7 @@ fn entry_requirements(object: &BpfObject, entry: &Entry) -> EntryRequirements {
     let reads_rodata = entry.map_refs.iter().any(|reference| object.maps[reference.map].frozen);
     // Anything but an offset becomes a constant that a branch may be decided by.
     let asks_types = entry.core_relos.iter().any(|relo| {
-        CoreReloKind::from_raw(relo.kind).is_some_and(|kind| !kind.is_field() || kind.is_question())
+        CoreReloKind::from_raw(relo.kind).is_some_and(|kind| kind != CoreReloKind::FieldByteOffset)
     });
     let kind = entry.kind.as_ref();
     let context = context_reads(entry);
@@ -180,5 +180,43 @@ fn entry_requirements(object: &BpfObject, entry: &Entry) -> EntryRequirements {
         context,
         xdp_frags: kind.is_some_and(|kind| kind.xdp_frags),
         guarded: reads_rodata || asks_types || !entry.extern_refs.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::btf::TypeId;
+    use crate::ext::CoreReloRecord;
+
+    #[test]
+    fn whatever_a_relocation_makes_a_constant_of_may_guard_and_an_offset_may_not() {
+        for kind in 0..=CoreReloKind::TypeMatches as u32 {
+            let relo = CoreReloRecord { byte_off: 0, type_id: TypeId(1), access_str_off: 0, kind };
+            let entry = Entry {
+                name: "entry".to_owned(),
+                section: "raw_tp".to_owned(),
+                kind: None,
+                autoload: true,
+                insns: Vec::new(),
+                functions: Vec::new(),
+                map_refs: Vec::new(),
+                extern_refs: Vec::new(),
+                core_relos: vec![relo],
+                lines: Vec::new(),
+            };
+            let object = BpfObject {
+                big_endian: false,
+                license: "GPL".to_owned(),
+                kern_version: None,
+                btf: None,
+                entries: vec![entry],
+                maps: Vec::new(),
+                externs: Vec::new(),
+                left_to_loader: Vec::new(),
+            };
+            let guarded = derive(&object).entries[0].guarded;
+            assert_eq!(guarded, kind != CoreReloKind::FieldByteOffset as u32, "kind {kind}");
+        }
     }
 }
