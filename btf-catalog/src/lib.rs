@@ -7,6 +7,7 @@ pub mod btf;
 pub mod core;
 pub mod ext;
 pub mod insn;
+pub mod kernel;
 pub mod object;
 pub mod raw;
 pub mod require;
