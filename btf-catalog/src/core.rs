@@ -5,10 +5,14 @@
 //! answer to every relocation is kept: a poisoned instruction is only a failure if it can be reached, and that is for
 //! others to find out.
 //!
+//! `externs` answers what an object declares and the kernel or its configuration must define.
+//!
 //! `spec` reads an access as the compiler recorded it, `candidate` finds the kernel's types of the same name,
 //! `matching` decides whether types and fields agree, `resolve` computes the value, `patch` writes it.
 
 mod candidate;
+mod externs;
+mod kconfig;
 mod matching;
 mod patch;
 mod resolve;
@@ -17,6 +21,7 @@ mod spec;
 mod tests;
 
 pub use candidate::TargetBtf;
+pub use externs::{ExternOutcome, KernelSide, KernelSymbol, POISON_KFUNC_BASE, Resolution};
 pub use patch::POISON_IMM;
 pub use spec::CoreReloKind;
 

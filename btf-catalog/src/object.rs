@@ -6,10 +6,12 @@
 
 mod complete;
 mod elf;
+mod externs;
 mod link;
 mod maps;
 mod section;
 
+pub use externs::{Extern, ExternKind, KconfigFormat, KconfigSlot};
 pub use maps::{MapDef, Pinning};
 pub use section::SectionKind;
 
@@ -53,6 +55,14 @@ pub enum ObjectError {
         /// What is wrong.
         what: String,
     },
+    /// An undefined symbol is not declared as an extern should be.
+    #[error("extern {name}: {what}")]
+    Extern {
+        /// The symbol's name.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
     /// Linking an entry's subprograms needs more instructions than the kernel verifies.
     #[error("entry {entry}: more than {} instructions with its subprograms", link::MAX_INSNS)]
     TooManyInsns {
@@ -79,7 +89,7 @@ pub struct BpfObject {
     pub entries: Vec<Entry>,
     /// Its maps, global data sections among them.
     pub maps: Vec<MapDef>,
-    /// Symbols that the kernel must provide.
+    /// Symbols that the kernel must provide, in libbpf's order.
     pub externs: Vec<Extern>,
     /// What else its loader has to do before the kernel sees it, in words: values to put into maps, struct_ops to
     /// register.
@@ -144,28 +154,6 @@ pub struct ExternRef {
     pub ext: usize,
 }
 
-/// A symbol that the kernel or its configuration must provide.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Extern {
-    /// Its name.
-    pub name: String,
-    /// Whether the object copes without it.
-    pub weak: bool,
-    /// What it is.
-    pub kind: ExternKind,
-}
-
-/// What an extern is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ExternKind {
-    /// `.kconfig`: a configuration option, `LINUX_KERNEL_VERSION` or another value that libbpf provides.
-    Kconfig,
-    /// `.ksyms`: a function of the kernel, called by its BTF id.
-    Kfunc,
-    /// `.ksyms`: a variable of the kernel.
-    Ksym,
-}
-
 impl BpfObject {
     /// Reads and links an object.
     pub fn parse(data: impl Into<Bytes>) -> Result<BpfObject, ObjectError> {
@@ -184,7 +172,7 @@ impl BpfObject {
             _ => BtfExt::default(),
         };
         let maps = maps::read(&file, btf.as_ref())?;
-        let externs = maps::externs(&file, btf.as_ref());
+        let externs = externs::read(&file, btf.as_ref())?;
         let license = file.section("license").map_or_else(String::new, |section| {
             let text = section.data.split(|byte| *byte == 0).next().unwrap_or_default();
             String::from_utf8_lossy(text).into_owned()

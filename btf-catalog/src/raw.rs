@@ -144,6 +144,8 @@ impl BtfKind {
 
 /// `BTF_INT_SIGNED`.
 pub const INT_SIGNED: u8 = 1;
+/// `BTF_INT_BOOL`.
+pub const INT_BOOL: u8 = 4;
 
 /// Reads a `u16` at `off`; the caller has checked the bounds.
 pub(crate) fn u16_at(data: &[u8], off: usize, big_endian: bool) -> u16 {

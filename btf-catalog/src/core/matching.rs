@@ -176,6 +176,17 @@ fn fields_compatible(local: &Btf, mut l: TypeId, target: &Btf, mut t: TypeId) ->
     Err(TOO_DEEP)
 }
 
+/// Whether the type of an extern is the kernel's: [`types_compatible`] from the full depth.
+pub(super) fn types_compatible_at_root(
+    local: &Btf,
+    l: TypeId,
+    target: &Btf,
+    t: TypeId,
+    visits: &mut Visits,
+) -> Result<bool, &'static str> {
+    types_compatible(local, l, target, t, MAX_DEPTH, visits)
+}
+
 /// `bpf_core_types_are_compat()`: names were compared at the root; below it only kinds count.
 fn types_compatible(
     local: &Btf,

@@ -2,7 +2,8 @@
 
 use super::ObjectError;
 use object::elf::{
-    EM_BPF, SHN_COMMON, SHT_NOBITS, SHT_PROGBITS, STB_WEAK, STT_FUNC, STT_SECTION, STV_HIDDEN, STV_INTERNAL,
+    EM_BPF, SHN_COMMON, SHT_NOBITS, SHT_PROGBITS, STB_WEAK, STT_FUNC, STT_NOTYPE, STT_SECTION, STV_HIDDEN,
+    STV_INTERNAL,
 };
 use object::read::elf::{ElfFile64, FileHeader as _};
 use object::{
@@ -39,6 +40,8 @@ pub(super) struct Symbol<'a> {
     pub(super) byte_sz: u64,
     pub(super) is_func: bool,
     pub(super) is_section: bool,
+    /// Without a type: what an undefined symbol is.
+    pub(super) is_untyped: bool,
     pub(super) undefined: bool,
     pub(super) weak: bool,
     pub(super) global: bool,
@@ -119,6 +122,7 @@ impl<'a> File<'a> {
                 byte_sz: symbol.size(),
                 is_func: st_info & 0xf == STT_FUNC,
                 is_section: st_info & 0xf == STT_SECTION,
+                is_untyped: st_info & 0xf == STT_NOTYPE,
                 undefined: symbol.is_undefined() && raw.st_shndx.get(endian) != SHN_COMMON,
                 weak: st_info >> 4 == STB_WEAK,
                 global: symbol.is_global(),
@@ -148,6 +152,11 @@ impl Section<'_> {
 }
 
 impl Symbol<'_> {
+    /// Whether others must provide it: libbpf's `sym_is_extern()`.
+    pub(super) fn is_extern(&self) -> bool {
+        self.undefined && (self.global || self.weak) && self.is_untyped && !self.name.is_empty()
+    }
+
     fn none() -> Self {
         Symbol {
             name: "",
@@ -156,6 +165,7 @@ impl Symbol<'_> {
             byte_sz: 0,
             is_func: false,
             is_section: false,
+            is_untyped: false,
             undefined: false,
             weak: false,
             global: false,

@@ -223,7 +223,7 @@ impl<'a> Linker<'_, 'a> {
                 return Err(format!("relocation of kind {kind} on an instruction of code {code:#04x}"));
             }
         }
-        if symbol.undefined {
+        if symbol.is_extern() {
             let Some(ext) = self.externs.get(symbol.name) else {
                 return Err(format!(
                     "refers to {:?}, which is neither defined nor declared in BTF",

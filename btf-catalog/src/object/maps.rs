@@ -1,14 +1,13 @@
-//! Maps and externs: BTF-defined maps of `.maps`, global data sections, `.kconfig` and `.ksyms`.
+//! Maps: those that BTF defines in `.maps`, and global data sections.
 //!
 //! How a map is written down: each member of the map's struct is either a pointer to an array, whose length is the
 //! number meant, or a pointer to a type (`parse_btf_map_def()` of tools/lib/bpf/libbpf.c).
 
+use super::ObjectError;
 use super::elf::{File, Section};
-use super::{Extern, ExternKind, ObjectError};
 use crate::btf::{Btf, BtfKind, Member, Type, TypeId};
 use crate::uapi::MapType;
 use bytes::Bytes;
-use std::collections::HashMap;
 
 /// `BPF_F_RDONLY_PROG`.
 const F_RDONLY_PROG: u32 = 1 << 7;
@@ -193,29 +192,4 @@ fn sized(btf: &Btf, member: &Member) -> Result<(Option<TypeId>, u32), String> {
     let id = pointer.type_id();
     let size = btf.size_of(id).ok_or_else(|| format!("the type of {:?} has no size", member.name))?;
     Ok((Some(id), size))
-}
-
-/// Externs: undefined symbols that a `.kconfig` or `.ksyms` section of the BTF names.
-pub(super) fn externs(file: &File, btf: Option<&Btf>) -> Vec<Extern> {
-    let mut kinds = HashMap::new();
-    for (section, btf) in [".kconfig", ".ksyms"].into_iter().zip(btf.into_iter().cycle()) {
-        let Some(datasec) = btf.find_by_name_kind(section, BtfKind::Datasec) else {
-            continue;
-        };
-        for ty in btf.ty(datasec).secinfos().map(|(id, _, _)| btf.ty(id)) {
-            let kind = match (section, ty.kind()) {
-                (".kconfig", _) => ExternKind::Kconfig,
-                (_, BtfKind::Func) => ExternKind::Kfunc,
-                _ => ExternKind::Ksym,
-            };
-            kinds.entry(ty.name()).or_insert(kind);
-        }
-    }
-    let undefined = file.symbols.iter().filter(|symbol| symbol.undefined && !symbol.name.is_empty());
-    undefined
-        .filter_map(|symbol| {
-            let kind = *kinds.get(symbol.name)?;
-            Some(Extern { name: symbol.name.to_owned(), weak: symbol.weak, kind })
-        })
-        .collect()
 }
