@@ -1,10 +1,25 @@
 //! Kernels as files: what an image, a package or a bare BTF file tells of a kernel that was never booted here.
 //!
-//! [`Kernel`] is what came out, whatever it was read from. A part that is absent was not in the files, or could not be
-//! read; [`Kernel::notes`] says which, and nothing that is absent is ever taken for a no.
+//! [`read`] takes whatever holds a kernel and gives [`Kernel`]s. A part that is absent was not in the files, or could
+//! not be read; [`Kernel::notes`] says which, and nothing that is absent is ever taken for a no.
+
+pub mod archive;
+pub mod compress;
+mod config;
+mod image;
+mod kallsyms;
+mod module;
+mod open;
+mod symbols;
 
 use bytes::Bytes;
+use compress::Compression;
+pub use config::KernelConfig;
+pub use image::{Image, Segment};
+pub use open::{Options, read};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+pub use symbols::{Symbol, Symbols};
 
 /// A kernel, as far as its files tell.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +32,7 @@ pub struct Kernel {
     pub banner: Option<String>,
     /// Machine, as `uname -m` prints it.
     pub arch: Option<String>,
-    /// GNU build ID, as bytes (20 of SHA-1 in kernels of today).
+    /// GNU build ID, as bytes (20 of SHA-1 in kernels of today): the one that `/sys/kernel/notes` shows.
     pub build_id: Option<Vec<u8>>,
     /// BTF of vmlinux, the bytes as the kernel shows them in `/sys/kernel/btf/vmlinux`.
     pub btf: Option<Bytes>,
@@ -44,43 +59,60 @@ pub struct Module {
     pub functions: Vec<String>,
 }
 
-/// A kernel's configuration.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct KernelConfig {
-    /// Values by option (`CONFIG_` included) as the file has them: `y`, `m`, `"text"`, `100`. Options that are off are
-    /// not there.
-    pub options: BTreeMap<String, String>,
-    /// Where it was found: `/boot/config-6.1.0-44-amd64`, `IKCONFIG`.
-    pub source: String,
-}
-
-/// An unpacked kernel image: what lies at which virtual address, and its symbols.
-#[derive(Clone, Debug, Default)]
-pub struct Image {
-    /// Segments, by address.
-    pub segments: Vec<Segment>,
-    /// Byte order.
-    pub big_endian: bool,
-    /// Symbols of kallsyms or of the ELF file, in the order of their addresses.
-    pub symbols: Vec<Symbol>,
-}
-
-/// Part of an image.
-#[derive(Clone, Debug)]
-pub struct Segment {
-    /// Virtual address of its first byte, as linked.
-    pub address: u64,
-    /// Its bytes.
-    pub data: Bytes,
-}
-
-/// A symbol of a kernel image.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Symbol {
-    /// Virtual address, as linked (a booted kernel may have moved by KASLR).
-    pub address: u64,
-    /// Type as `/proc/kallsyms` shows it: `T`, `t`, `D`, …
-    pub kind: u8,
-    /// Its name.
-    pub name: String,
+/// Why a kernel could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// A file could not be opened or read.
+    #[error("{path}: {error}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A file that holds no kernel in any known form.
+    #[error("{what}: {problem}")]
+    NoKernel {
+        /// The file, or the member of an archive.
+        what: String,
+        /// What it is instead.
+        problem: String,
+    },
+    /// Bytes that are not what they should be.
+    #[error("{what} at byte {off}: {problem}")]
+    Damaged {
+        /// The file or the format.
+        what: String,
+        /// Bytes from its beginning.
+        off: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Compressed bytes that do not unpack.
+    #[error("{compression:?} stream: {problem}")]
+    Compression {
+        /// The compression.
+        compression: Compression,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Larger than anything that a kernel has in its place.
+    #[error("{what}: {bytes} bytes, more than {most}")]
+    TooLarge {
+        /// The file or member.
+        what: String,
+        /// Its size.
+        bytes: u64,
+        /// The most that is read.
+        most: u64,
+    },
+    /// An error in a file, with the file's name.
+    #[error("{path}: {error}", path = path.display())]
+    In {
+        /// The file.
+        path: PathBuf,
+        /// What was wrong in it.
+        error: Box<KernelError>,
+    },
 }

@@ -1,7 +1,8 @@
 //! BTF, eBPF ELF objects, CO-RE relocation and the raw material of requirements.
 //!
-//! Everything here is a function of bytes: no kernel call, no network, no process-wide state. Every reader takes its
-//! input for hostile and checks it once, so that what it returns can be used without further checks.
+//! Everything here is a function of bytes: no kernel call, no network, no process-wide state; [`kernel::read`] alone
+//! opens files. Every reader takes its input for hostile and checks it once, so that what it returns can be used without
+//! further checks.
 
 pub mod btf;
 pub mod core;

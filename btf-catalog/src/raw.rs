@@ -158,3 +158,9 @@ pub(crate) fn u32_at(data: &[u8], off: usize, big_endian: bool) -> u32 {
     let bytes: [u8; 4] = data[off..off + 4].try_into().expect("four bytes");
     if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
 }
+
+/// The 64-bit word at `off`. Panics where there is none.
+pub(crate) fn u64_at(data: &[u8], off: usize, big_endian: bool) -> u64 {
+    let bytes = data[off..off + 8].try_into().expect("eight bytes");
+    if big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) }
+}
