@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod object;
 pub mod raw;
 pub mod require;
+pub mod store;
 pub mod uapi;
 
 pub use btf::{Btf, BtfError, BtfKind, TypeId};
