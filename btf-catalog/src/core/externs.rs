@@ -189,7 +189,9 @@ impl Resolution {
             // libbpf's later versions may know it; with 0 the object is asked to do without.
             name if name.starts_with("LINUX_") && ext.weak => Ok(kconfig::from_number(slot, 0, big_endian)),
             _ => {
-                return ExternOutcome::Refused("neither CONFIG_… nor a value that libbpf provides".to_owned());
+                return ExternOutcome::Refused(
+                    "neither CONFIG_… nor a value that libbpf provides".to_owned(),
+                );
             }
         };
         match bytes {
@@ -266,7 +268,7 @@ fn find(types: &TargetBtf, name: &str, kind: BtfKind) -> Option<(TypeId, Option<
         return Some((id, None));
     }
     types.modules.iter().enumerate().find_map(|(module, (_, btf))| {
-        let id = btf.own_with_essential_name(essential_name(name)).find(|id| {
+        let id = btf.own_with_essential_name(essential_name(name), kind).find(|id| {
             let ty = btf.ty(*id);
             ty.kind() == kind && ty.name() == name
         })?;
