@@ -1,5 +1,4 @@
-//! Doing it for real: objects put to this machine's kernel, or to another one in a micro-VM.
+//! Doing it for real: objects put to this machine's kernel.
 
 pub mod loader;
 pub mod prove;
-pub mod vm;

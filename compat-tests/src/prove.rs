@@ -212,7 +212,8 @@ pub fn preflight(
                     continue;
                 }
             };
-            candidate.checks = assess::assess(&requirements, Node { facts: target.facts, btf: target.btf });
+            candidate.checks =
+                assess::assess(&requirements, Node { facts: target.facts, btf: target.btf, installed: None });
             let ask_kernel = loader.is_some();
             if ask_kernel {
                 leave_to_the_verifier(&mut candidate.checks);

@@ -3,6 +3,8 @@
 //! The shipped catalog is judged on made-up nodes: one where everything is there, with one thing taken away at a time,
 //! and a kernel whose answer to a load is chosen.
 
+mod offline;
+
 use btf_catalog::core::TargetBtf;
 use btf_catalog::require::{ContextReads, EntryRequirements, IsaFeature, MapRequirement, Requirements};
 use btf_catalog::{AttachType, Btf, HelperId, MapType, ProgType};
@@ -10,7 +12,9 @@ use compat_tests::loader::{Accepted, Cause, LoadOutcome, LoadReport, Stage};
 use compat_tests::prove::{Options, Target, preflight};
 use ebpf::Catalog;
 use probe_matrix::assess::{Node, assess};
+use probe_matrix::derive::Offline;
 use probe_matrix::facts::{Evidence, Fact, Facts, Support};
+use probe_matrix::predict::predict;
 use probe_matrix::reasons;
 use probe_matrix::verdict::{ProgramVerdict, Verdict};
 use serde_json::json;
@@ -104,7 +108,7 @@ fn codes_of_checks(support: Support) -> BTreeSet<String> {
     facts.insert("symbol.copied", fact(Support::No).value(json!({ "copies": ["copied.isra.0"] })));
     facts.insert("symbol.forbidden", fact(Support::Yes).value(json!({ "blacklisted": true, "copies": [] })));
     let empty = TargetBtf::new(Arc::new(empty_btf()));
-    let checks = assess(&requirements(), Node { facts: &facts, btf: Some(&empty) });
+    let checks = assess(&requirements(), Node { facts: &facts, btf: Some(&empty), installed: None });
     checks.into_iter().map(|check| check.code).collect()
 }
 
@@ -251,6 +255,14 @@ fn every_code_of_the_table_is_given() {
     let open = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/catalogs/extern");
     let open = Catalog::open(&open).expect("the case's catalog");
     given.extend(codes(&judge(&open, "x86_64", &all, Some(&no_types), None)));
+    // A kernel known by its files alone.
+    let files = offline::kernel();
+    let kernel = Offline::new(&files);
+    for name in ["entries.bpfel.o", "links.bpfel.o"] {
+        let verdicts = predict(&offline::object(name), &kernel, &probe_matrix::predict::Options::default());
+        let reasons = verdicts.into_iter().flat_map(|verdict| verdict.load.reasons);
+        given.extend(reasons.map(|reason| reason.code));
+    }
 
     let table: BTreeSet<String> =
         reasons::table().iter().filter(|row| !row.retired).map(|row| row.code.clone()).collect();

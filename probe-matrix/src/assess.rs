@@ -8,19 +8,23 @@ mod attach;
 
 pub use attach::{traced_functions, tracepoints};
 
+use crate::derive::Offline;
 use crate::facts::{Evidence, Fact, Facts, Support};
 use crate::verdict::{Check, Outcome, Stage};
 use btf_catalog::core::TargetBtf;
 use btf_catalog::require::{EntryRequirements, MapRequirement, Requirements};
 use btf_catalog::{MapType, ProgType};
+use std::collections::BTreeSet;
 
 /// What an object's needs are held against.
 #[derive(Clone, Copy)]
 pub struct Node<'a> {
     /// The node's facts.
     pub facts: &'a Facts,
-    /// The types of its kernel, where they could be read.
+    /// The types of its kernel, where they could be read; of its modules those that are loaded.
     pub btf: Option<&'a TargetBtf>,
+    /// Of a kernel that is known by its files alone, the modules that it could load.
+    pub installed: Option<&'a Offline<'a>>,
 }
 
 /// Holds every need of an object against the node's facts.
@@ -35,6 +39,12 @@ pub fn assess(requirements: &Requirements, node: Node) -> Vec<Check> {
         checks.map(map);
     }
     checks.list
+}
+
+/// The facts that an object's needs are held against, by name.
+pub fn facts_asked(requirements: &Requirements) -> BTreeSet<String> {
+    let nothing = Node { facts: &Facts::default(), btf: None, installed: None };
+    assess(requirements, nothing).into_iter().map(|check| check.fact).collect()
 }
 
 struct Checks<'a> {
@@ -174,7 +184,7 @@ fn sleepable_kind(prefix: &str) -> &str {
 }
 
 /// One requirement against one fact.
-fn against(
+pub(crate) fn against(
     stage: Stage,
     code: &str,
     requirement: String,

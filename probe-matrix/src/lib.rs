@@ -4,7 +4,9 @@
 //! host, through [`sys`]) sits at the edge.
 
 pub mod assess;
+pub mod derive;
 pub mod facts;
+pub mod predict;
 pub mod probe;
 pub mod profile;
 pub mod reasons;

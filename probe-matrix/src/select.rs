@@ -117,7 +117,7 @@ impl Candidate {
 }
 
 /// The reason that a failed or undecided check gives.
-fn reason_of(check: &Check) -> Reason {
+pub(crate) fn reason_of(check: &Check) -> Reason {
     let word = match check.support {
         Support::Yes => "there",
         Support::No => "not there",

@@ -131,7 +131,8 @@ impl Checks<'_> {
 
     /// Whether the kernel's types have a target that is looked up in them when the program is loaded.
     fn in_btf(&mut self, requirement: String, name: &str, kind: BtfKind) {
-        let fact = |support| Fact::new(support, Evidence::Derived, "/sys/kernel/btf");
+        let fact = |support| Fact::new(support, Evidence::Derived, "the kernel's BTF");
+        let mut code = "PTL0204";
         let fact = match self.node.btf {
             None => fact(Support::Unknown).reason("the kernel's BTF could not be read"),
             Some(btf) => {
@@ -143,12 +144,23 @@ impl Checks<'_> {
                     fact(Support::Yes)
                 } else if let Some(unread) = self.unread_btf(btf) {
                     fact(Support::Unknown).reason(format!("{missing}, but {unread} could not be read"))
+                } else if let Some(module) =
+                    self.node.installed.and_then(|files| files.module_with(name, kind))
+                {
+                    code = "PTL0604";
+                    fact(Support::Unknown).reason(format!("in module {module}, if it is loaded"))
+                } else if self.node.installed.is_some_and(|files| !files.kernel().modules_whole) {
+                    fact(Support::Unknown).reason("not in vmlinux; not all modules of the kernel are known")
                 } else {
                     fact(Support::No).reason(missing)
                 }
             }
         };
-        self.push(against(Stage::Load, "PTL0204", requirement, "btf.vmlinux", Some(&fact), false));
+        let mut check = against(Stage::Load, code, requirement, "btf.vmlinux", Some(&fact), false);
+        if code == "PTL0604" {
+            code.clone_into(&mut check.code);
+        }
+        self.push(check);
     }
 
     /// What part of the kernel's types was not seen.

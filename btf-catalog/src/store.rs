@@ -1,3 +1,0 @@
-//! The store of kernels' BTF.
-
-pub mod pack;

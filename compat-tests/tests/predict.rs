@@ -1,0 +1,89 @@
+//! The verdict offline, on the types of a small made-up kernel (`cases/offline/kernel.c`).
+
+mod offline;
+
+use btf_catalog::kernel::Kernel;
+use offline::{kernel, object};
+use probe_matrix::derive::Offline;
+use probe_matrix::facts::{Evidence, Support};
+use probe_matrix::predict::{EntryVerdict, Options, predict};
+use probe_matrix::verdict::Verdict;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn verdicts(kernel: &Kernel, name: &str, options: &Options) -> BTreeMap<String, EntryVerdict> {
+    let verdicts = predict(&object(name), &Offline::new(kernel), options);
+    verdicts.into_iter().map(|verdict| (verdict.program.clone(), verdict)).collect()
+}
+
+/// The verdict on loading, with the code of its first reason.
+fn load(verdict: &EntryVerdict) -> (Verdict, Option<&str>) {
+    (verdict.load.verdict, verdict.load.reasons.first().map(|reason| reason.code.as_str()))
+}
+
+#[test]
+fn each_entry_loads_or_not_for_its_own_reason() {
+    let verdicts = verdicts(&kernel(), "entries.bpfel.o", &Options::default());
+    for (program, expected) in [
+        ("second", (Verdict::Runs, None)),
+        ("third", (Verdict::Blocked, Some("PTL0218"))),
+        ("result", (Verdict::Runs, None)),
+        ("too_wide", (Verdict::Blocked, Some("PTL0216"))),
+        ("gone", (Verdict::Blocked, Some("PTL0204"))),
+        ("in_module", (Verdict::Unknown, Some("PTL0604"))),
+        ("length", (Verdict::Runs, None)),
+        ("beyond", (Verdict::Blocked, Some("PTL0218"))),
+        ("packet", (Verdict::Runs, None)),
+        ("ifindex", (Verdict::Blocked, Some("PTL0219"))),
+        ("helper", (Verdict::Runs, None)),
+        ("younger_helper", (Verdict::Blocked, Some("PTL0207"))),
+        ("stranger_helper", (Verdict::Blocked, Some("PTL0207"))),
+        ("wakeful_helper", (Verdict::Blocked, Some("PTL0207"))),
+        ("younger_type", (Verdict::Blocked, Some("PTL0201"))),
+    ] {
+        assert_eq!(load(&verdicts[program]), expected, "{program}: {:?}", verdicts[program].load.reasons);
+    }
+    assert!(verdicts.values().all(|verdict| verdict.load.evidence <= Evidence::Derived));
+}
+
+#[test]
+fn a_module_that_is_named_as_loaded_decides() {
+    let with = |modules: &[&str]| Options {
+        loaded_modules: Some(modules.iter().map(|module| (*module).to_owned()).collect::<BTreeSet<_>>()),
+    };
+    let kernel = kernel();
+    let loaded = verdicts(&kernel, "entries.bpfel.o", &with(&["made"]));
+    assert_eq!(load(&loaded["in_module"]), (Verdict::Runs, None));
+    let unloaded = verdicts(&kernel, "entries.bpfel.o", &with(&[]));
+    assert_eq!(load(&unloaded["in_module"]), (Verdict::Blocked, Some("PTL0204")));
+}
+
+#[test]
+fn an_extern_that_is_not_there_costs_the_whole_object() {
+    let verdicts = verdicts(&kernel(), "links.bpfel.o", &Options::default());
+    for program in ["links", "does_not"] {
+        assert_eq!(load(&verdicts[program]), (Verdict::Blocked, Some("PTL0217")), "{program}");
+    }
+}
+
+#[test]
+fn without_files_nothing_is_known() {
+    let nothing = Kernel::default();
+    for (program, verdict) in verdicts(&nothing, "entries.bpfel.o", &Options::default()) {
+        assert_ne!(verdict.load.verdict, Verdict::Runs, "{program}");
+    }
+    let profile = Offline::new(&nothing).profile();
+    assert!(profile.facts.iter().all(|(_, fact)| fact.support == Support::Unknown));
+}
+
+#[test]
+fn an_enumeration_alone_is_not_enough() {
+    let mut kernel = kernel();
+    kernel.config.as_mut().expect("it has one").options.remove("CONFIG_NET");
+    let facts = Offline::new(&kernel).profile().facts;
+    assert_eq!(facts.support("bpf.prog_type.kprobe"), Support::Yes);
+    assert_eq!(facts.support("bpf.prog_type.xdp"), Support::No, "in the enumeration, but compiled out");
+    kernel.config = None;
+    let facts = Offline::new(&kernel).profile().facts;
+    assert_eq!(facts.support("bpf.prog_type.xdp"), Support::Unknown, "nothing tells whether it was compiled");
+    assert_eq!(facts.support("bpf.prog_type.syscall"), Support::No, "not even in the enumeration");
+}

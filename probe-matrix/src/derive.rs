@@ -1,0 +1,199 @@
+//! What a kernel offers, told from its files: facts with the evidence `derived`, of a kernel that was never booted here.
+//!
+//! `data/derived.tsv` says which witnesses a fact rests on: enumerators and structures of the kernel's BTF, functions,
+//! symbols of its image, options of its configuration. Enumerations over-report, since they are the same whatever was
+//! compiled; they are therefore always joined with something that is only there where the code is.
+//! `data/helpers_by_type.tsv` says which helpers each program type can be offered. No release is compared with anything.
+
+mod helper;
+mod target;
+mod witness;
+
+pub(crate) use helper::{Condition, condition};
+
+use crate::assess;
+use crate::facts::{Evidence, Fact, Facts, Support};
+use crate::profile::{Depth, NodeProfile};
+use btf_catalog::core::TargetBtf;
+use btf_catalog::kernel::{Kernel, KernelConfig};
+use btf_catalog::require::Requirements;
+use btf_catalog::{Btf, BtfKind, HelperId, ProgType};
+use std::collections::{BTreeSet, HashSet};
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+
+/// A kernel's files, made ready to be asked. One serves many objects and threads.
+pub struct Offline<'a> {
+    kernel: &'a Kernel,
+    /// Types of vmlinux, where the files have them and they can be read.
+    pub vmlinux: Option<TargetBtf>,
+    /// Enumerators of vmlinux that begin with `BPF_`.
+    enumerators: HashSet<String>,
+    modules: OnceLock<Vec<(String, Arc<Btf>)>>,
+    /// What could not be read of these files, in words.
+    pub notes: Vec<String>,
+}
+
+/// What a configuration says of an option.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Setting<'a> {
+    /// The configuration is not known.
+    Unknown,
+    Off,
+    On(&'a str),
+}
+
+impl<'a> Offline<'a> {
+    /// Reads the types of a kernel.
+    pub fn new(kernel: &'a Kernel) -> Offline<'a> {
+        let mut notes = kernel.notes.clone();
+        let vmlinux = kernel.btf.clone().and_then(|bytes| match Btf::parse(bytes) {
+            Ok(btf) => Some(Arc::new(btf)),
+            Err(error) => {
+                notes.push(format!("the BTF of vmlinux cannot be parsed: {error}"));
+                None
+            }
+        });
+        if let Some((id, kind)) = vmlinux.as_ref().and_then(|btf| btf.stopped_at()) {
+            notes
+                .push(format!("the BTF of vmlinux was read up to type {id}, whose kind {kind} is not known"));
+        }
+        let enumerators = vmlinux.as_ref().map_or_else(HashSet::new, |btf| bpf_enumerators(btf));
+        let vmlinux = vmlinux.map(TargetBtf::new);
+        Offline { kernel, vmlinux, enumerators, modules: OnceLock::new(), notes }
+    }
+
+    /// What was read.
+    pub fn kernel(&self) -> &'a Kernel {
+        self.kernel
+    }
+
+    /// Its configuration, where it is known.
+    pub fn config(&self) -> Option<&'a KernelConfig> {
+        self.kernel.config.as_ref()
+    }
+
+    /// The types of the kernel's modules, parsed when they are first asked for. A module whose types are broken is left
+    /// out.
+    pub fn modules(&self) -> &[(String, Arc<Btf>)] {
+        self.modules.get_or_init(|| {
+            let Some(vmlinux) = &self.vmlinux else { return Vec::new() };
+            let own = self.kernel.modules.iter().filter_map(|(name, module)| {
+                // Types over a base of their own are those of a module from outside the kernel's tree.
+                let bytes = module.btf.clone().filter(|_| module.btf_base.is_none())?;
+                Some((name.clone(), Arc::new(Btf::parse_split(bytes, &vmlinux.vmlinux).ok()?)))
+            });
+            own.collect()
+        })
+    }
+
+    /// The module whose types have something of that name and kind.
+    pub fn module_with(&self, name: &str, kind: BtfKind) -> Option<&str> {
+        let mut modules = self.modules().iter();
+        modules
+            .find(|(_, btf)| btf.find_by_name_kind(name, kind).is_some())
+            .map(|(module, _)| module.as_str())
+    }
+
+    /// vmlinux's types with those of the named modules.
+    pub fn types_with(&self, modules: Option<&BTreeSet<String>>) -> Option<TargetBtf> {
+        let mut types = self.vmlinux.clone()?;
+        if let Some(names) = modules.filter(|names| !names.is_empty()) {
+            types.modules = self.modules().iter().filter(|(name, _)| names.contains(name)).cloned().collect();
+        }
+        Some(types)
+    }
+
+    /// `LINUX_VERSION_CODE`, which objects may read: from the release's first three numbers.
+    pub fn version_code(&self) -> Option<u32> {
+        let mut numbers =
+            self.kernel.release.as_deref()?.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+        let [major, minor, patch] = [numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?];
+        Some(major.min(255) << 16 | minor.min(255) << 8 | patch.min(255))
+    }
+
+    /// An option of the configuration.
+    pub(crate) fn option(&self, name: &str) -> Setting<'_> {
+        match self.config() {
+            None => Setting::Unknown,
+            Some(config) => config.get(name).map_or(Setting::Off, Setting::On),
+        }
+    }
+
+    /// One fact, by its name; `None` where files say nothing of such a fact.
+    pub fn fact(&self, name: &str) -> Option<Fact> {
+        if let Some(rest) = name.strip_prefix("bpf.helper.") {
+            let (prog_type, helper) = rest.split_once('.')?;
+            return self.helper(ProgType::from_name(prog_type)?, HelperId::from_name(helper)?);
+        }
+        if let Some(function) = name.strip_prefix("symbol.") {
+            return self.symbol_fact(function);
+        }
+        let derived = |support, source: &str| Fact::new(support, Evidence::Derived, source);
+        let text =
+            |value: &Option<String>, source| Some(derived(Support::Yes, source).value(value.as_deref()?));
+        match name {
+            "btf.vmlinux" => Some(self.vmlinux_fact()),
+            "kernel.release" => text(&self.kernel.release, "the kernel's files"),
+            "kernel.arch" => text(&self.kernel.arch, "the kernel's files"),
+            "kernel.banner" => text(&self.kernel.banner, "linux_banner"),
+            "kernel.build_id" => {
+                let hex = |id: &Vec<u8>| {
+                    id.iter().fold(String::new(), |mut hex, byte| {
+                        let _ = write!(hex, "{byte:02x}");
+                        hex
+                    })
+                };
+                text(&self.kernel.build_id.as_ref().map(hex), "the kernel's notes")
+            }
+            _ => self.witnessed(name),
+        }
+    }
+
+    fn vmlinux_fact(&self) -> Fact {
+        let fact = |support| Fact::new(support, Evidence::Derived, "the kernel's files");
+        match (&self.vmlinux, self.option("CONFIG_DEBUG_INFO_BTF")) {
+            (Some(_), _) => fact(Support::Yes),
+            (None, Setting::Off) => fact(Support::No).reason("built without CONFIG_DEBUG_INFO_BTF"),
+            (None, _) => fact(Support::Unknown).reason("the files have none that can be read"),
+        }
+    }
+
+    /// The facts that an object's needs are held against.
+    pub fn facts_for(&self, requirements: &Requirements) -> Facts {
+        self.collect(assess::facts_asked(requirements))
+    }
+
+    /// Everything that the files tell, as a node profile. What only a running system has (mounts, what is attached,
+    /// privileges) is not there, and so unknown.
+    pub fn profile(&self) -> NodeProfile {
+        let table = witness::names().map(str::to_owned);
+        let helpers = ProgType::all()
+            .flat_map(|prog| HelperId::all().map(move |helper| format!("bpf.helper.{prog}.{helper}")));
+        let plain = ["btf.vmlinux", "kernel.release", "kernel.arch", "kernel.banner", "kernel.build_id"];
+        let names = plain.into_iter().map(str::to_owned).chain(table).chain(helpers);
+        let mut facts = self.collect(names);
+        for (option, value) in self.config().into_iter().flat_map(|config| &config.options) {
+            let source = self.config().map_or("", |config| &config.source);
+            let fact = Fact::new(Support::Yes, Evidence::Derived, source).value(value.as_str());
+            facts.insert(format!("kernel.config.{option}"), fact);
+        }
+        NodeProfile::new(Depth::Read, facts)
+    }
+
+    fn collect(&self, names: impl IntoIterator<Item = String>) -> Facts {
+        let mut facts = Facts::default();
+        for name in names {
+            if let Some(fact) = self.fact(&name) {
+                facts.insert(name, fact);
+            }
+        }
+        facts
+    }
+}
+
+fn bpf_enumerators(btf: &Btf) -> HashSet<String> {
+    let enums = btf.own_ids().map(|id| btf.ty(id)).filter(|ty| ty.is_any_enum());
+    let names = enums.flat_map(|ty| ty.enumerators().map(|enumerator| enumerator.name));
+    names.filter(|name| name.starts_with("BPF_")).map(str::to_owned).collect()
+}

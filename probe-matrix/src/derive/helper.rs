@@ -1,0 +1,180 @@
+//! Which helpers a kernel offers to programs of which type, after `data/helpers_by_type.tsv`.
+
+use super::{Offline, Setting};
+use crate::facts::{Evidence, Fact, Support};
+use btf_catalog::{BtfKind, HelperId, ProgType};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// Only some programs of a type are offered a helper.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Condition {
+    /// Those that may sleep.
+    Sleepable,
+    /// Those that are called through a trampoline: fentry, fexit, fmod_ret, LSM hooks.
+    Trampoline,
+    /// Iterators.
+    Iter,
+    /// Those of some attach types, which the table does not name.
+    Attach,
+}
+
+impl Condition {
+    fn words(self) -> &'static str {
+        match self {
+            Condition::Sleepable => "only in sleepable programs",
+            Condition::Trampoline => "only at fentry, fexit, fmod_ret and LSM hooks",
+            Condition::Iter => "only in iterators",
+            Condition::Attach => "only at some attach points",
+        }
+    }
+}
+
+/// What types came to be offered a helper later than it came, with what shows that a kernel is from before or from after.
+///
+/// Both are signs of a series, and so `assumed`. Before is told by what came right after the older version that the table
+/// was read from, after by what came with the newer one; between them nothing is known.
+const STEPS: [Step; 3] = [
+    Step {
+        before: Sign::Enumerator("BPF_FUNC_task_storage_get"),
+        after: Sign::Enumerator("BPF_FUNC_user_ringbuf_drain"),
+    },
+    Step {
+        before: Sign::Enumerator("BPF_MAP_TYPE_CGRP_STORAGE"),
+        after: Sign::Function("bpf_copy_from_user_str"),
+    },
+    Step { before: Sign::Function("bpf_send_signal_task"), after: Sign::Function("bpf_dynptr_memset") },
+];
+
+struct Step {
+    before: Sign,
+    after: Sign,
+}
+
+/// Enumerators are there or not; kfuncs are global functions, which BTF has where it has functions at all.
+enum Sign {
+    Enumerator(&'static str),
+    Function(&'static str),
+}
+
+struct Row {
+    options: Vec<&'static str>,
+    condition: Option<Condition>,
+    /// Types that were offered it from its beginning, then by each of [`STEPS`].
+    types: [Vec<ProgType>; 4],
+}
+
+static TABLE: LazyLock<HashMap<HelperId, Row>> = LazyLock::new(|| {
+    let rows = include_str!("../../data/helpers_by_type.tsv").lines();
+    let rows = rows.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    rows.map(|line| {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [name, options, condition, steps @ ..] = &columns[..] else {
+            panic!("helpers_by_type.tsv: {line}")
+        };
+        let row = Row {
+            options: options.split(',').filter(|option| *option != "-").collect(),
+            condition: match *condition {
+                "sleepable" => Some(Condition::Sleepable),
+                "trampoline" => Some(Condition::Trampoline),
+                "iter" => Some(Condition::Iter),
+                "attach" => Some(Condition::Attach),
+                _ => None,
+            },
+            types: std::array::from_fn(|step| types(steps[step])),
+        };
+        (HelperId::from_name(name).expect("helpers_by_type.tsv names helpers"), row)
+    })
+    .collect()
+});
+
+/// `all` are the types whose functions fall back on `bpf_base_func_proto()`; those after a minus are not meant.
+fn types(text: &str) -> Vec<ProgType> {
+    let named = |name: &str| ProgType::from_name(name).expect("helpers_by_type.tsv names program types");
+    let lirc = named("lirc_mode2");
+    let mut types = Vec::new();
+    for word in text.split(',').filter(|word| *word != "-") {
+        match (word, word.strip_prefix('-')) {
+            ("all", _) => types.extend(ProgType::all().filter(|t| ![ProgType::EXT, lirc].contains(t))),
+            (_, Some(name)) => types.retain(|t| *t != named(name)),
+            (name, None) => types.push(named(name)),
+        }
+    }
+    types
+}
+
+/// The condition under which some types are offered a helper.
+pub(crate) fn condition(helper: HelperId) -> Option<Condition> {
+    TABLE.get(&helper)?.condition
+}
+
+impl Offline<'_> {
+    /// Whether programs of a type are offered a helper.
+    pub(super) fn helper(&self, prog_type: ProgType, helper: HelperId) -> Option<Fact> {
+        let derived = |support| Fact::new(support, Evidence::Derived, "the kernel's files");
+        let name = helper.name()?;
+        let row = TABLE.get(&helper)?;
+        if self.vmlinux.is_none() {
+            return Some(derived(Support::Unknown).reason("the kernel's BTF is not known"));
+        }
+        if !self.enumerators.contains(&format!("BPF_FUNC_{name}")) {
+            return Some(derived(Support::No).reason(format!("no BPF_FUNC_{name} in the kernel's BTF")));
+        }
+        // An extension is offered what the program that it extends is.
+        if prog_type == ProgType::EXT {
+            return Some(derived(Support::Unknown).reason("offered what the extended program is offered"));
+        }
+        let Some(step) = row.types.iter().position(|types| types.contains(&prog_type)) else {
+            return Some(derived(Support::No).reason(format!("no kernel offers it to {prog_type} programs")));
+        };
+        for option in &row.options {
+            match self.option(option) {
+                Setting::Off => return Some(derived(Support::No).reason(format!("{option} is not set"))),
+                Setting::Unknown => {
+                    let why = format!("{option} decides, and the kernel's configuration is not known");
+                    return Some(derived(Support::Unknown).reason(why));
+                }
+                Setting::On(_) => {}
+            }
+        }
+        let condition = row.condition.map(Condition::words);
+        let told = |fact: Fact| condition.map_or_else(|| fact.clone(), |words| fact.clone().reason(words));
+        let Some(step) = step.checked_sub(1) else { return Some(told(derived(Support::Yes))) };
+        let assumed = |support| Fact::new(support, Evidence::Assumed, "the kernel's files");
+        Some(match (self.shows(&STEPS[step].before), self.shows(&STEPS[step].after)) {
+            (_, true) => told(assumed(Support::Yes)),
+            (false, _) => assumed(Support::No)
+                .reason(format!("other programs were offered it before {prog_type} ones were")),
+            _ => assumed(Support::Unknown).reason(format!(
+                "{prog_type} programs came to be offered it about when this kernel was made"
+            )),
+        })
+    }
+
+    fn shows(&self, sign: &Sign) -> bool {
+        match sign {
+            Sign::Enumerator(name) => self.enumerators.contains(*name),
+            Sign::Function(name) => self.in_vmlinux(name, BtfKind::Func),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_helper_has_a_row_and_some_type() {
+        for helper in HelperId::all().filter(|helper| helper.0 != 0) {
+            let row = TABLE.get(&helper).unwrap_or_else(|| panic!("{helper} has no row"));
+            assert!(row.types.iter().any(|types| !types.is_empty()), "{helper}");
+        }
+    }
+
+    #[test]
+    fn all_but_some() {
+        let some = types("all,-xdp,lirc_mode2");
+        assert!(some.contains(&ProgType::KPROBE) && !some.contains(&ProgType::XDP));
+        assert!(some.contains(&ProgType::from_name("lirc_mode2").unwrap()));
+    }
+}

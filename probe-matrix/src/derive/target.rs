@@ -1,0 +1,143 @@
+//! What programs attach to: functions, tracepoints and hooks in a kernel's types and among its symbols.
+
+use super::Offline;
+use crate::facts::{Evidence, Fact, Support};
+use btf_catalog::btf::Type;
+use btf_catalog::kernel::Symbol;
+use btf_catalog::{Btf, BtfKind, TypeId};
+use serde_json::json;
+
+/// The arguments of a function as a program that traces it gets them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Arguments {
+    /// How many words of 8 bytes they take.
+    pub(crate) words: u32,
+    /// How many arguments there are.
+    pub(crate) count: u32,
+    /// Whether one of them is a structure, passed by value.
+    pub(crate) by_value: bool,
+    /// Whether one of them has more than two words, or the function takes any number of them.
+    pub(crate) untraceable: bool,
+    /// Whether the function returns something.
+    pub(crate) returns: bool,
+}
+
+/// The most arguments that a traced function may have: `MAX_BPF_FUNC_ARGS` of include/linux/bpf.h.
+const ARGUMENTS_MAX: u32 = 12;
+
+impl Offline<'_> {
+    /// Whether vmlinux's types have something of that name and kind.
+    pub(crate) fn in_vmlinux(&self, name: &str, kind: BtfKind) -> bool {
+        self.vmlinux.as_ref().is_some_and(|btf| btf.vmlinux.find_by_name_kind(name, kind).is_some())
+    }
+
+    pub(super) fn structure(&self, name: &str) -> Option<Type<'_>> {
+        let btf = &self.vmlinux.as_ref()?.vmlinux;
+        Some(btf.ty(btf.find_by_name_kind(name, BtfKind::Struct)?))
+    }
+
+    /// Size in bytes of a structure of vmlinux's types.
+    pub(crate) fn size_of(&self, name: &str) -> Option<u32> {
+        self.structure(name).map(Type::size)
+    }
+
+    /// Whether the image has a symbol of that name; `None` where its symbols are not known.
+    pub(crate) fn has_symbol(&self, name: &str) -> Option<bool> {
+        let image = self.kernel.image.as_ref().filter(|image| !image.symbols.is_empty())?;
+        Some(image.symbols.get(name).is_some())
+    }
+
+    /// Whether trampolines pass structures by value (`arg_flags` of struct btf_func_model, since v6.1).
+    pub(crate) fn passes_structures(&self) -> bool {
+        self.structure("btf_func_model")
+            .is_none_or(|ty| ty.members().any(|member| member.name == "arg_flags"))
+    }
+
+    /// The arguments of a function of vmlinux's types.
+    pub(crate) fn function(&self, name: &str) -> Option<Arguments> {
+        let btf = &self.vmlinux.as_ref()?.vmlinux;
+        let function = btf.ty(btf.find_by_name_kind(name, BtfKind::Func)?);
+        Some(arguments(btf, function.type_id(), 0))
+    }
+
+    /// The arguments of a tracepoint of vmlinux's types, without its own data, which programs do not see.
+    pub(crate) fn tracepoint(&self, name: &str) -> Option<Arguments> {
+        let btf = &self.vmlinux.as_ref()?.vmlinux;
+        let typedef = btf.find_by_name_kind(&format!("btf_trace_{name}"), BtfKind::Typedef)?;
+        Some(arguments(btf, btf.resolve(typedef).type_id(), 1))
+    }
+
+    /// The fact `symbol.<function>`.
+    pub(super) fn symbol_fact(&self, function: &str) -> Option<Fact> {
+        let in_btf = self.vmlinux.is_some().then(|| self.in_vmlinux(function, BtfKind::Func));
+        let image = self.kernel.image.as_ref().filter(|image| !image.symbols.is_empty());
+        let Some(image) = image else {
+            // BTF has functions that have no address of their own, and lacks some that do.
+            let fact = Fact::new(Support::Unknown, Evidence::Derived, "the kernel's BTF");
+            return in_btf.map(|in_btf| {
+                fact.value(json!({ "in_btf": in_btf })).reason("the image's symbols are not known")
+            });
+        };
+        let functions = || image.symbols.with_prefix(function).filter(Symbol::is_text);
+        let found = functions().filter(|symbol| symbol.name == function).count();
+        let copy = |name: &str| name[function.len()..].starts_with('.');
+        let copies: Vec<&str> = functions().map(|symbol| symbol.name).filter(|name| copy(name)).collect();
+        let support = match (found, self.kernel.modules_whole) {
+            (1.., _) => Support::Yes,
+            (0, true) if self.module_function(function).is_none() => Support::No,
+            _ => Support::Unknown,
+        };
+        let fact = Fact::new(support, Evidence::Derived, "the image's symbols").value(json!({
+            "in_btf": in_btf,
+            "in_kallsyms": found,
+            "copies": copies,
+        }));
+        Some(match (support, self.module_function(function)) {
+            (Support::Unknown, Some(module)) => fact.reason(format!("in module {module}, if it is loaded")),
+            (Support::Unknown, None) => fact.reason("not in vmlinux; the kernel's modules are not all known"),
+            _ => fact,
+        })
+    }
+
+    /// The module that defines a function.
+    fn module_function(&self, function: &str) -> Option<&str> {
+        let mut modules = self.kernel.modules.iter();
+        let defines =
+            |functions: &[String]| functions.binary_search_by(|name| name.as_str().cmp(function)).is_ok();
+        modules.find(|(_, module)| defines(&module.functions)).map(|(name, _)| name.as_str())
+    }
+}
+
+/// `btf_distill_func_proto()` of kernel/bpf/btf.c: what a trampoline can pass on.
+fn arguments(btf: &Btf, proto: TypeId, skip: usize) -> Arguments {
+    let mut proto = btf.resolve(proto);
+    if proto.kind() == BtfKind::Ptr {
+        proto = btf.resolve(proto.type_id());
+    }
+    let mut arguments = Arguments {
+        words: 0,
+        count: 0,
+        by_value: false,
+        untraceable: false,
+        returns: proto.type_id() != TypeId::VOID,
+    };
+    for param in proto.params().skip(skip) {
+        let ty = btf.resolve(param.ty);
+        // A parameter without a type stands for any number of them.
+        let size = if param.ty == TypeId::VOID { None } else { pass_size(btf, ty) };
+        arguments.by_value |= ty.is_composite();
+        arguments.untraceable |= size.is_none_or(|size| size > 16);
+        arguments.words += size.unwrap_or(8).div_ceil(8).max(1);
+        arguments.count += 1;
+    }
+    arguments.untraceable |= arguments.count > ARGUMENTS_MAX;
+    arguments
+}
+
+fn pass_size(btf: &Btf, ty: Type<'_>) -> Option<u32> {
+    match ty.kind() {
+        BtfKind::Ptr => Some(8),
+        BtfKind::Int | BtfKind::Enum | BtfKind::Enum64 | BtfKind::Struct | BtfKind::Union => Some(ty.size()),
+        _ => btf.size_of(ty.id()),
+    }
+}

@@ -1,0 +1,290 @@
+//! The verdict offline: whether each entry of an object loads and can be attached on a kernel that is known by its files.
+//!
+//! An object's entry is relocated against the kernel's types, what it then needs is held against the facts that
+//! [`crate::derive`] tells of the kernel, and what it attaches to is looked up with its arguments. Loading and attaching
+//! are told apart, since a kernel may do the one and not the other. What only a running node has (mounts, active security
+//! modules) is listed and decides nothing.
+
+mod target;
+
+use crate::assess::{self, Node, against};
+use crate::derive::{Condition, Offline, condition};
+use crate::facts::{Evidence, Fact, Support};
+use crate::select::reason_of;
+use crate::verdict::{Check, Outcome, Reason, Stage, Verdict};
+use btf_catalog::core::{
+    CoreError, ExternOutcome, KernelSide, KernelSymbol, RelocatedEntry, Relocator, Resolution, TargetBtf,
+};
+use btf_catalog::object::{Entry, Extern};
+use btf_catalog::require::{self, EntryRequirements, Requirements};
+use btf_catalog::{BpfObject, ProgType};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// What is known of the node beside the kernel's files.
+#[derive(Clone, Default, Debug)]
+pub struct Options {
+    /// The modules that are loaded. `None`: not known, so that whatever needs a module is undecided and names it.
+    pub loaded_modules: Option<BTreeSet<String>>,
+}
+
+/// The verdict on one stage of an entry.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct StageVerdict {
+    /// What was decided; never `degraded`.
+    pub verdict: Verdict,
+    /// What it rests on: for `runs` the weakest of all that is needed, for `blocked` the strongest reason.
+    pub evidence: Evidence,
+    /// Why it is not `runs`.
+    pub reasons: Vec<Reason>,
+}
+
+/// The verdict on one entry.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryVerdict {
+    /// The entry's section.
+    pub section: String,
+    /// Name of its function.
+    pub program: String,
+    /// Whether a loader loads it unasked.
+    pub autoload: bool,
+    /// Whether the kernel accepts it.
+    pub load: StageVerdict,
+    /// Whether what was accepted can be attached.
+    pub attach: StageVerdict,
+    /// What a running node must have beside the kernel, in words.
+    pub on_node: Vec<String>,
+    /// Everything that was checked.
+    pub checks: Vec<Check>,
+}
+
+/// Predicts every entry of an object as if it were loaded alone, by libbpf and with all capabilities.
+pub fn predict(object: &BpfObject, kernel: &Offline, options: &Options) -> Vec<EntryVerdict> {
+    let requirements = require::derive(object);
+    let types = kernel.types_with(options.loaded_modules.as_ref());
+    let mut predictor = Predictor {
+        object,
+        kernel,
+        externs: types.as_ref().map(|types| resolve_externs(object, kernel, types, options)),
+        relocator: types.as_ref().map(|types| Relocator::new(object, types)),
+        types: types.as_ref(),
+        modules_told: options.loaded_modules.is_some(),
+        maps: &requirements,
+    };
+    let entries = object.entries.iter().zip(&requirements.entries);
+    entries.map(|(entry, needs)| predictor.entry(entry, needs)).collect()
+}
+
+fn resolve_externs(object: &BpfObject, kernel: &Offline, types: &TargetBtf, options: &Options) -> Resolution {
+    let symbols = |name: &str| match kernel.has_symbol(name) {
+        Some(true) => KernelSymbol::Present,
+        Some(false) if options.loaded_modules.as_ref().is_some_and(BTreeSet::is_empty) => {
+            KernelSymbol::Missing
+        }
+        _ => KernelSymbol::Unknown,
+    };
+    let side = KernelSide {
+        types,
+        modules_whole: options.loaded_modules.is_some() || kernel.kernel().modules_whole,
+        config: kernel.config(),
+        version: kernel.version_code(),
+        symbols: kernel.has_symbol("").is_some().then_some(&symbols),
+    };
+    Resolution::new(object, &side)
+}
+
+struct Predictor<'a> {
+    object: &'a BpfObject,
+    kernel: &'a Offline<'a>,
+    types: Option<&'a TargetBtf>,
+    externs: Option<Resolution>,
+    relocator: Option<Relocator<'a>>,
+    modules_told: bool,
+    maps: &'a Requirements,
+}
+
+impl Predictor<'_> {
+    fn entry(&mut self, entry: &Entry, needs: &EntryRequirements) -> EntryVerdict {
+        let alone = Requirements {
+            entries: vec![EntryRequirements { autoload: true, ..needs.clone() }],
+            ..self.maps.clone()
+        };
+        let facts = self.kernel.facts_for(&alone);
+        let installed = (!self.modules_told).then_some(self.kernel);
+        let mut checks = assess::assess(&alone, Node { facts: &facts, btf: self.types, installed });
+        checks.extend(left_to_loader(needs));
+        checks.extend(self.relocations(entry, needs));
+        checks.extend(self.externs());
+        checks.extend(conditions(needs));
+        checks.extend(self.target(needs));
+        checks.extend(self.context(needs));
+        checks.extend(walk(needs));
+        let on_node = |check: &Check| ["mounts.", "security."].iter().any(|of| check.fact.starts_with(of));
+        let (of_node, checks): (Vec<_>, Vec<_>) = checks.into_iter().partition(on_node);
+        EntryVerdict {
+            section: needs.section.clone(),
+            program: needs.name.clone(),
+            autoload: needs.autoload,
+            load: judge(&checks, Stage::Load),
+            attach: judge(&checks, Stage::Attach),
+            on_node: of_node.into_iter().map(|check| check.requirement).collect(),
+            checks,
+        }
+    }
+
+    /// Relocates the entry: what is poisoned and surely reached is refused by the verifier.
+    fn relocations(&mut self, entry: &Entry, needs: &EntryRequirements) -> Vec<Check> {
+        let Some(relocator) = &mut self.relocator else { return Vec::new() };
+        let relocated: Result<RelocatedEntry, CoreError> = relocator.relocate(entry);
+        match relocated {
+            Err(error) => vec![told(
+                Stage::Load,
+                "PTL0302",
+                error.access.clone(),
+                "btf.vmlinux",
+                Support::No,
+                &error.what,
+            )],
+            Ok(relocated) => {
+                let poisoned = relocated.poisoned().map(|(relocated, why)| {
+                    let fact = Fact::new(Support::No, Evidence::Derived, "CO-RE").reason(why);
+                    against(
+                        Stage::Load,
+                        "PTL0301",
+                        relocated.access.clone(),
+                        "btf.vmlinux",
+                        Some(&fact),
+                        needs.guarded,
+                    )
+                });
+                poisoned.collect()
+            }
+        }
+    }
+
+    /// What the object as a whole declares and the kernel must define: one that is refused costs all entries.
+    fn externs(&self) -> Vec<Check> {
+        let Some(resolution) = &self.externs else { return Vec::new() };
+        let of = |(ext, outcome): (&Extern, &ExternOutcome)| {
+            let name = format!("{} of the kernel", ext.name);
+            match outcome {
+                ExternOutcome::Refused(why) => {
+                    Some(told(Stage::Load, "PTL0217", name, "btf.vmlinux", Support::No, why))
+                }
+                ExternOutcome::Unknown(why) if !ext.weak => {
+                    Some(undecided("PTL0217", name, "btf.vmlinux", why))
+                }
+                _ => None,
+            }
+        };
+        self.object.externs.iter().zip(&resolution.outcomes).filter_map(of).collect()
+    }
+
+    /// Reads beyond the end of the structure that programs of the type are given.
+    fn context(&self, needs: &EntryRequirements) -> Option<Check> {
+        let structure = context_structure(needs.prog_type)?;
+        let size = self.kernel.size_of(structure)?;
+        let read = needs.context.end_byte;
+        (read > size).then(|| {
+            let why = format!("struct {structure} has {size} bytes in this kernel; byte {read} is read");
+            let fact = Fact::new(Support::No, Evidence::Derived, "the kernel's BTF").reason(why);
+            let requirement = format!("what {} reads of its context", needs.name);
+            against(Stage::Load, "PTL0219", requirement, "btf.vmlinux", Some(&fact), needs.guarded)
+        })
+    }
+}
+
+/// What no file tells: the program that an extension replaces, the structure that a callback belongs to.
+fn left_to_loader(needs: &EntryRequirements) -> Option<Check> {
+    let why = match needs.prog_type {
+        ProgType::EXT => "the program that it extends is chosen by its loader",
+        _ if needs.attach_btf && needs.target.is_none() && needs.prog_type != ProgType::STRUCT_OPS => {
+            "what it attaches to is chosen by its loader, before it is loaded"
+        }
+        _ => return None,
+    };
+    Some(undecided("PTL0104", format!("the target of {}", needs.name), "object", why))
+}
+
+/// Helpers that only some programs of a type are offered.
+fn conditions(needs: &EntryRequirements) -> Vec<Check> {
+    let by_trampoline = ["fentry", "fexit", "fmod_ret", "lsm"];
+    let how = needs.attach_by.split('.').next().unwrap_or_default();
+    let unmet = |helper: &btf_catalog::HelperId| {
+        let why = match condition(*helper)? {
+            Condition::Sleepable if !needs.sleepable => "offered to sleepable programs only",
+            Condition::Iter if how != "iter" => "offered to iterators only",
+            Condition::Trampoline if !by_trampoline.contains(&how) => {
+                "offered at fentry, fexit, fmod_ret and LSM hooks only"
+            }
+            _ => return None,
+        };
+        let fact = Fact::new(Support::No, Evidence::Derived, "helpers by type").reason(why);
+        let requirement = format!("helper bpf_{helper} in {}", needs.name);
+        let name = format!("bpf.helper.{}.{helper}", needs.prog_type);
+        Some(against(Stage::Load, "PTL0207", requirement, &name, Some(&fact), needs.guarded))
+    };
+    needs.helpers.iter().filter_map(unmet).collect()
+}
+
+/// The structure by which programs of a type see their context (include/linux/bpf_types.h).
+fn context_structure(prog_type: ProgType) -> Option<&'static str> {
+    Some(match prog_type.context()? {
+        "skb" => "__sk_buff",
+        "xdp" => "xdp_md",
+        "sock" => "bpf_sock",
+        "sock_ops" => "bpf_sock_ops",
+        "sk_msg" => "sk_msg_md",
+        "sock_addr" => "bpf_sock_addr",
+        "perf_event" => "bpf_perf_event_data",
+        "pt_regs" => "pt_regs",
+        "cgroup_dev" => "bpf_cgroup_dev_ctx",
+        "sk_reuseport" => "sk_reuseport_md",
+        "sysctl" => "bpf_sysctl",
+        "sockopt" => "bpf_sockopt",
+        "sk_lookup" => "bpf_sk_lookup",
+        "nf" => "bpf_nf_ctx",
+        _ => return None,
+    })
+}
+
+/// What the verifier makes of loops and of long programs is not in any file: the verdict is no more than assumed.
+fn walk(needs: &EntryRequirements) -> Option<Check> {
+    // BPF_MAXINSNS of include/uapi/linux/bpf_common.h: what was verified in any kernel.
+    let long = needs.loops || needs.insns > 4096;
+    long.then(|| Check {
+        stage: Stage::Load,
+        requirement: format!("the verifier's patience with {}", needs.name),
+        fact: "bpf.verifier.complexity_limit".to_owned(),
+        support: Support::Yes,
+        evidence: Evidence::Assumed,
+        outcome: Outcome::Pass,
+        code: "PTL0602".to_owned(),
+        detail: Some("how far the verifier walks loops and long programs is not in any file".to_owned()),
+    })
+}
+
+fn told(stage: Stage, code: &str, requirement: String, name: &str, support: Support, why: &str) -> Check {
+    let fact = Fact::new(support, Evidence::Derived, "the kernel's files").reason(why);
+    against(stage, code, requirement, name, Some(&fact), false)
+}
+
+/// A check that nothing decides, under a code that says more than that it is not known.
+fn undecided(code: &str, requirement: String, name: &str, why: &str) -> Check {
+    Check { code: code.to_owned(), ..told(Stage::Load, code, requirement, name, Support::Unknown, why) }
+}
+
+fn judge(checks: &[Check], stage: Stage) -> StageVerdict {
+    let of = |outcome| checks.iter().filter(move |check| check.stage == stage && check.outcome == outcome);
+    let reasons = |outcome| of(outcome).map(reason_of).collect::<Vec<_>>();
+    if let Some(evidence) = of(Outcome::Fail).map(|check| check.evidence).max() {
+        return StageVerdict { verdict: Verdict::Blocked, evidence, reasons: reasons(Outcome::Fail) };
+    }
+    if of(Outcome::Undecided).next().is_some() {
+        let evidence = Evidence::Assumed;
+        return StageVerdict { verdict: Verdict::Unknown, evidence, reasons: reasons(Outcome::Undecided) };
+    }
+    let evidence = of(Outcome::Pass).map(|check| check.evidence).min().unwrap_or(Evidence::Derived);
+    StageVerdict { verdict: Verdict::Runs, evidence, reasons: Vec::new() }
+}
