@@ -11,6 +11,7 @@ pub mod insn;
 pub mod kernel;
 pub mod object;
 pub mod raw;
+pub mod reach;
 pub mod require;
 pub mod uapi;
 

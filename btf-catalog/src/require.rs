@@ -10,8 +10,9 @@ pub use insns::{ContextReads, IsaFeature};
 
 use crate::core::CoreReloKind;
 use crate::object::{BpfObject, Entry, ExternKind, Pinning};
+use crate::reach::slots;
 use crate::uapi::{AttachType, HelperId, MapType, ProgType};
-use insns::{context_reads, has_loop, slots};
+use insns::{context_reads, has_loop};
 use std::collections::BTreeSet;
 
 /// What an object needs.

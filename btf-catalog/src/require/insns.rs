@@ -1,7 +1,8 @@
 //! What is read from an entry's instructions alone: the instruction set, loops, reads of the context.
 
-use crate::insn::{CALL, EXIT, Insn, PSEUDO_CALL};
+use crate::insn::{CALL, Insn, PSEUDO_CALL};
 use crate::object::Entry;
+use crate::reach::{slots, successors};
 
 /// A part of the instruction set that came after its first version.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -77,32 +78,6 @@ impl IsaFeature {
             6 => Some(IsaFeature::V3),
             _ => None,
         }
-    }
-}
-
-/// Instructions with their index, without the second halves of 64-bit loads.
-pub(super) fn slots(insns: &[Insn]) -> impl Iterator<Item = (usize, Insn)> {
-    let mut second_half = false;
-    insns.iter().copied().enumerate().filter(move |(_, insn)| {
-        let skip = std::mem::take(&mut second_half);
-        second_half = !skip && insn.is_ld_imm64();
-        !skip
-    })
-}
-
-/// Where control can go from the instruction at `at`: behind it, and where it jumps.
-fn successors(insn: Insn, at: usize) -> [Option<usize>; 2] {
-    let width = if insn.is_ld_imm64() { 2 } else { 1 };
-    let (next, class, op) = (at + width, insn.class(), insn.code & 0xf0);
-    let jump = |distance: i64| usize::try_from(at as i64 + 1 + distance).ok();
-    match class {
-        _ if insn.code == EXIT => [None, None],
-        _ if insn.code == CALL => [Some(next), None],
-        5 if op == 0 => [jump(i64::from(insn.off)), None],
-        // A long jump keeps its distance in the immediate.
-        6 if op == 0 => [jump(i64::from(insn.imm)), None],
-        5 | 6 => [Some(next), jump(i64::from(insn.off))],
-        _ => [Some(next), None],
     }
 }
 
@@ -204,6 +179,7 @@ pub(super) fn context_reads(entry: &Entry) -> ContextReads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::insn::EXIT;
 
     fn jump(off: i16) -> Insn {
         Insn { code: 0x05, off, ..Insn::default() }

@@ -1,0 +1,800 @@
+//! The walk itself: from an entry's first instruction along every way that a verifier may take.
+
+use super::flow::{live_registers, meeting_points, raise_what_all_ways_pass, slots, successors};
+use super::scalar::{Scalar, cond, op, swapped};
+use super::state::{Frame, Kind, REGISTERS, State, Value};
+use super::{Constants, ContextAccess, Reach, Walk};
+use crate::core::ExternOutcome;
+use crate::insn::{CALL, EXIT, Insn, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL};
+use crate::object::{BpfObject, Entry, ExternKind};
+use crate::uapi::{HelperId, ProgType};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// How many states are kept apart at a place where ways meet, before they are joined.
+pub(super) const KEPT_APART: usize = 12;
+/// Joins after which bounds that still grow are given up.
+const WIDEN_AFTER: u32 = 4;
+/// Instructions walked before the walk is given up: so many, and so many more for each that the entry has.
+const MAX_STEPS: usize = 100_000;
+const MAX_STEPS_PER_INSN: usize = 32;
+/// States kept before the walk is given up: a state takes one to a few kilobytes.
+const MAX_STATES: usize = 32 << 10;
+/// Functions on the way from the entry: `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h.
+const MAX_FRAMES: usize = 8;
+
+/// `BPF_PSEUDO_*` instructions and helpers that are treated by themselves.
+const FETCH: i32 = 1;
+const LOAD_ACQ: i32 = 0x100;
+const STORE_REL: i32 = 0x110;
+const CMPXCHG: i32 = 0xf1;
+const ATOMIC: u8 = 0xc0;
+const MEM_SIGNED: u8 = 0x80;
+const MODE: u8 = 0xe0;
+
+/// What was found at a place where ways meet.
+#[derive(Default)]
+struct Meeting {
+    apart: Vec<State>,
+    joined: Vec<(State, u32)>,
+}
+
+pub(super) struct Explorer<'a> {
+    object: &'a BpfObject,
+    entry: &'a Entry,
+    insns: &'a [Insn],
+    constants: &'a Constants,
+    kept_apart: usize,
+    /// References by instruction.
+    maps: HashMap<usize, (usize, Option<u32>)>,
+    externs: HashMap<usize, usize>,
+    /// Whether 64-bit values read from memory may be pointers that the verifier trusts not to be null.
+    typed_memory: bool,
+    points: Vec<bool>,
+    live: Vec<u16>,
+    meetings: HashMap<usize, Meeting>,
+    states: usize,
+    walks: Vec<Walk>,
+    steps: Vec<u8>,
+    /// Functions to be walked by themselves, and those that were: by first instruction.
+    roots: Vec<(usize, bool)>,
+    rooted: BTreeMap<usize, bool>,
+    context: BTreeSet<ContextAccess>,
+    context_escapes: bool,
+    stack: Vec<u32>,
+}
+
+/// Where a walk goes on.
+enum Next {
+    To(usize),
+    End,
+}
+
+impl<'a> Explorer<'a> {
+    pub(super) fn new(
+        object: &'a BpfObject,
+        entry: &'a Entry,
+        insns: &'a [Insn],
+        constants: &'a Constants,
+        kept_apart: usize,
+    ) -> Explorer<'a> {
+        let prog_type = entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type);
+        Explorer {
+            object,
+            entry,
+            insns,
+            constants,
+            kept_apart,
+            maps: entry.map_refs.iter().map(|map| (map.insn_off, (map.map, map.value_off))).collect(),
+            externs: entry.extern_refs.iter().map(|ext| (ext.insn_off, ext.ext)).collect(),
+            typed_memory: matches!(
+                prog_type,
+                ProgType::TRACING | ProgType::LSM | ProgType::STRUCT_OPS | ProgType::EXT | ProgType::UNSPEC
+            ),
+            points: meeting_points(insns),
+            live: live_registers(insns),
+            meetings: HashMap::new(),
+            states: 0,
+            walks: vec![Walk::Never; insns.len()],
+            steps: vec![0; insns.len()],
+            roots: Vec::new(),
+            rooted: BTreeMap::new(),
+            context: BTreeSet::new(),
+            context_escapes: false,
+            stack: vec![0; entry.functions.len().max(1)],
+        }
+    }
+
+    /// Walks everything; `None` if that took too much.
+    pub(super) fn run(mut self) -> Option<Reach> {
+        let mut left = MAX_STEPS + MAX_STEPS_PER_INSN * self.insns.len();
+        let mut start = Frame::new(0, 0);
+        start.regs[1] = Value::new(Kind::Context { off: Some(0) });
+        self.walk_from(0, State { frames: vec![start], sure: true, leaked: false }, &mut left)?;
+        self.walk_roots(&mut left)?;
+        // Verifiers before v6.8 look at global functions that nothing calls.
+        let uncalled = self.entry.functions.iter().skip(1).filter(|function| function.global);
+        self.roots.extend(uncalled.map(|function| (function.insn_off, false)));
+        self.walk_roots(&mut left)?;
+        for span in functions(self.entry, self.insns.len()) {
+            raise_what_all_ways_pass(self.insns, span, &self.steps, &mut self.walks);
+        }
+        // A call that was raised brings its function along.
+        while let Some(to) = self.raised_call() {
+            self.walks[to] = Walk::Sure;
+            let span = functions(self.entry, self.insns.len()).find(|span| span.contains(&to))?;
+            raise_what_all_ways_pass(self.insns, span, &self.steps, &mut self.walks);
+        }
+        Some(Reach {
+            walks: with_second_halves(self.walks, self.insns),
+            context: self.context.into_iter().collect(),
+            context_escapes: self.context_escapes,
+            stack: self.stack,
+            cut_short: false,
+        })
+    }
+
+    /// The first instruction of a function that a surely walked instruction calls, and that is not yet sure itself.
+    fn raised_call(&self) -> Option<usize> {
+        slots(self.insns)
+            .filter(|(at, insn)| {
+                self.walks[*at] == Walk::Sure && insn.code == CALL && insn.src == PSEUDO_CALL
+            })
+            .filter_map(|(at, insn)| called(at, insn))
+            .find(|to| self.walks.get(*to) == Some(&Walk::May))
+    }
+
+    fn walk_roots(&mut self, left: &mut usize) -> Option<()> {
+        while let Some((at, sure)) = self.roots.pop() {
+            if self.rooted.get(&at).is_some_and(|was_sure| *was_sure || !sure) {
+                continue;
+            }
+            self.rooted.insert(at, sure);
+            let mut start = Frame::new(0, at);
+            for reg in 1..=5 {
+                // What a global function or a callback is given is for the verifier to know.
+                start.regs[reg] = Value { trusted: true, ..Value::VAGUE };
+            }
+            self.walk_from(at, State { frames: vec![start], sure, leaked: false }, left)?;
+        }
+        Some(())
+    }
+
+    fn walk_from(&mut self, at: usize, state: State, left: &mut usize) -> Option<()> {
+        let mut open = vec![(at, state)];
+        while let Some((mut at, mut state)) = open.pop() {
+            loop {
+                *left = left.checked_sub(1)?;
+                if at >= self.insns.len() || self.points[at] && !self.arrive(at, &mut state, left)? {
+                    break;
+                }
+                let walk = if state.sure { Walk::Sure } else { Walk::May };
+                self.walks[at] = self.walks[at].max(walk);
+                match self.step(at, &mut state, &mut open) {
+                    Next::To(to) => at = to,
+                    Next::End => break,
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Whether there is anything new in coming to `at` with this state, which may be joined with others.
+    fn arrive(&mut self, at: usize, state: &mut State, left: &mut usize) -> Option<bool> {
+        let live = self.live[at];
+        for (reg, value) in state.frame().regs.iter_mut().enumerate().take(REGISTERS - 1) {
+            if live & 1 << reg == 0 {
+                *value = Value::UNKNOWN;
+            }
+        }
+        let meeting = self.meetings.entry(at).or_default();
+        // Where functions are called from many places, comparing is most of the work.
+        *left = left.checked_sub((meeting.apart.len() + meeting.joined.len()) / KEPT_APART)?;
+        if meeting.apart.iter().any(|seen| seen.covers(state)) {
+            return Some(false);
+        }
+        if meeting.apart.iter().filter(|seen| seen.same_place(state)).count() < self.kept_apart {
+            self.states += 1;
+            meeting.apart.push(state.clone());
+            return (self.states <= MAX_STATES).then_some(true);
+        }
+        if let Some((joined, joins)) = meeting.joined.iter_mut().find(|(seen, _)| seen.same_place(state)) {
+            let before = joined.clone();
+            joined.join(state, *joins > WIDEN_AFTER);
+            *joins += 1;
+            state.clone_from(joined);
+            return Some(*joined != before);
+        }
+        self.states += 1;
+        meeting.joined.push((state.clone(), 0));
+        (self.states <= MAX_STATES).then_some(true)
+    }
+
+    fn step(&mut self, at: usize, state: &mut State, open: &mut Vec<(usize, State)>) -> Next {
+        let insn = self.insns[at];
+        let next = at + if insn.is_ld_imm64() { 2 } else { 1 };
+        match insn.class() {
+            0 if insn.is_ld_imm64() => {
+                let value = self.immediate(at, insn);
+                state.set(insn.dst, value);
+            }
+            0 => Self::clobber(at, state, Value::UNKNOWN),
+            1 => self.load(at, insn, state),
+            2 => {
+                let value = Value::constant(i64::from(insn.imm) as u64);
+                // Verifiers before v6.8 follow no immediates but 0.
+                let soft = insn.imm != 0;
+                self.store(at, insn, state, Value { soft, ..value });
+            }
+            3 if insn.code & MODE == ATOMIC => self.atomic(at, insn, state),
+            3 => self.store(at, insn, state, state.reg(insn.src)),
+            4 | 7 => self.alu(at, insn, state),
+            _ if insn.code == EXIT => return Self::leave(state),
+            _ if insn.code == CALL => return self.call(at, insn, state),
+            _ => return self.jump(at, insn, state, open),
+        }
+        self.steps[at] |= 1;
+        Next::To(next)
+    }
+
+    /// The value of a 64-bit immediate load.
+    fn immediate(&mut self, at: usize, insn: Insn) -> Value {
+        if let Some(&ext) = self.externs.get(&at) {
+            if self.object.externs[ext].kind == ExternKind::Kconfig {
+                return Value::new(Kind::Kconfig { ext });
+            }
+            let outcome = self.constants.externs.as_ref().and_then(|externs| externs.outcomes.get(ext));
+            return match outcome {
+                Some(ExternOutcome::MissingWeak) => Value::constant(0),
+                Some(ExternOutcome::Address(Some(address))) => Value::constant(*address),
+                Some(ExternOutcome::Address(None)) => Value::new(Kind::Pointer),
+                // Verifiers differ in whether a typed symbol may be null.
+                Some(ExternOutcome::Typed { .. }) => Value { soft: true, ..Value::new(Kind::Pointer) },
+                _ => Value::VAGUE,
+            };
+        }
+        if let Some(&(map, value_off)) = self.maps.get(&at) {
+            return match value_off {
+                Some(off) => Value::new(Kind::Data { map, off: Some(i64::from(off)) }),
+                None => Value { soft: true, ..Value::new(Kind::Pointer) },
+            };
+        }
+        match insn.src {
+            0 => {
+                let high = self.insns.get(at + 1).map_or(0, |high| high.imm as u32);
+                Value::constant(u64::from(high) << 32 | u64::from(insn.imm as u32))
+            }
+            PSEUDO_FUNC => {
+                let Some(to) = called(at, insn) else { return Value::VAGUE };
+                // Where the function goes from here need not be seen.
+                self.roots.push((to, false));
+                Value::new(Kind::Function { at: to })
+            }
+            _ => Value { soft: true, ..Value::new(Kind::Pointer) },
+        }
+    }
+
+    fn load(&mut self, at: usize, insn: Insn, state: &mut State) {
+        let byte_sz = access_sz(insn);
+        let base = state.reg(insn.src);
+        let signed = insn.code & MODE == MEM_SIGNED;
+        let fresh = Value::scalar(Scalar::of_bytes(byte_sz));
+        let typed = Value { trusted: self.typed_memory && byte_sz == 8, ..fresh };
+        let value = match base.kind {
+            Kind::Stack { frame, off: Some(off) } => {
+                let off = off.saturating_add(i32::from(insn.off));
+                self.uses_stack(state, frame, off);
+                state.frames.get(frame).map_or(Value::VAGUE, |frame| frame.load(off, byte_sz))
+            }
+            Kind::Stack { .. } | Kind::MaybeStack => Value { vague: true, ..fresh },
+            Kind::Context { off } => {
+                let off = off.map(|off| off.saturating_add(i32::from(insn.off)));
+                self.context.insert(ContextAccess { insn_off: at, off, byte_sz, write: false });
+                typed
+            }
+            Kind::Data { map, off } => {
+                let known = off.and_then(|off| {
+                    let start = usize::try_from(off.checked_add(i64::from(insn.off))?).ok()?;
+                    let bytes =
+                        self.constants.maps.get(&map)?.get(start..start.checked_add(byte_sz as usize)?)?;
+                    Some(Value::constant(number(bytes, self.object.big_endian)))
+                });
+                let frozen = self.object.maps.get(map).is_some_and(|map| map.frozen);
+                known.unwrap_or(Value { vague: frozen, ..fresh })
+            }
+            Kind::Kconfig { ext } => {
+                let known = self.object.externs[ext].slot.and_then(|slot| {
+                    let start = usize::try_from(i64::from(slot.byte_off) + i64::from(insn.off)).ok()?;
+                    let externs = self.constants.externs.as_ref()?;
+                    externs.known_kconfig(start..start + byte_sz as usize)
+                });
+                known.map_or(Value { vague: true, ..fresh }, |bytes| {
+                    Value::constant(number(bytes, self.object.big_endian))
+                })
+            }
+            Kind::Scalar(_) | Kind::Function { .. } | Kind::Pointer => Value { vague: base.vague, ..typed },
+        };
+        let value = match value.kind {
+            Kind::Scalar(scalar) if signed => {
+                let extended = scalar.sign_extended(8 * byte_sz);
+                Value {
+                    kind: Kind::Scalar(extended),
+                    soft: value.soft || extended.as_const().is_none(),
+                    id: 0,
+                    ..value
+                }
+            }
+            _ => value,
+        };
+        Self::set_fresh(at, insn.dst, state, value);
+    }
+
+    fn set_fresh(at: usize, dst: u8, state: &mut State, value: Value) {
+        let value = match value.kind {
+            Kind::Scalar(scalar) if value.id == 0 && scalar.as_const().is_none() => state.numbered(at, value),
+            _ => value,
+        };
+        state.set(dst, value);
+    }
+
+    fn store(&mut self, at: usize, insn: Insn, state: &mut State, value: Value) {
+        let byte_sz = access_sz(insn);
+        let base = state.reg(insn.dst);
+        if matches!(value.kind, Kind::Stack { .. } | Kind::MaybeStack) {
+            state.leaked = true;
+        }
+        self.context_escapes |= matches!(value.kind, Kind::Context { .. });
+        match base.kind {
+            Kind::Stack { frame, off: Some(off) } => {
+                let off = off.saturating_add(i32::from(insn.off));
+                self.uses_stack(state, frame, off);
+                if let Some(frame) = state.frames.get_mut(frame) {
+                    frame.store(off, byte_sz, Some(value));
+                }
+            }
+            Kind::Context { off } => {
+                let off = off.map(|off| off.saturating_add(i32::from(insn.off)));
+                self.context.insert(ContextAccess { insn_off: at, off, byte_sz, write: true });
+            }
+            _ if base.may_smear(state.leaked) => state.smear(),
+            _ => {}
+        }
+    }
+
+    fn atomic(&mut self, at: usize, insn: Insn, state: &mut State) {
+        match insn.imm {
+            LOAD_ACQ => self.load(at, Insn { code: insn.code & !MODE | 0x60, ..insn }, state),
+            STORE_REL => self.store(at, insn, state, state.reg(insn.src)),
+            imm => {
+                self.store(at, insn, state, Value::VAGUE);
+                let old = Value::scalar(Scalar::of_bytes(access_sz(insn)));
+                if imm == CMPXCHG {
+                    Self::set_fresh(at, 0, state, old);
+                } else if imm & FETCH != 0 {
+                    Self::set_fresh(at, insn.src, state, old);
+                }
+            }
+        }
+    }
+
+    fn alu(&mut self, at: usize, insn: Insn, state: &mut State) {
+        let operation = insn.code & 0xf0;
+        let wide = insn.class() == 7;
+        let from_register = insn.code & 0x08 != 0;
+        let dst = state.reg(insn.dst);
+        let src =
+            if from_register { state.reg(insn.src) } else { Value::constant(i64::from(insn.imm) as u64) };
+        let value = match operation {
+            op::MOV => moved(insn, src, wide),
+            op::END => swapped_bytes(insn, dst, wide, self.object.big_endian),
+            op::NEG => computed(operation, wide, dst, Value::constant(0)),
+            op::DIV | op::MOD if insn.off != 0 => {
+                Value { vague: dst.vague || src.vague || dst.as_const().is_some(), ..Value::UNKNOWN }
+            }
+            _ if (dst.is_pointer() || src.is_pointer()) && wide => offset(operation, dst, src),
+            _ => computed(operation, wide, dst, src),
+        };
+        Self::set_fresh(at, insn.dst, state, value);
+    }
+
+    fn leave(state: &mut State) -> Next {
+        let result = state.reg(0);
+        let Some(frame) = state.frames.pop().filter(|_| !state.frames.is_empty()) else {
+            return Next::End;
+        };
+        // Pointers into the frame that is gone are of no use to anybody.
+        let depth = state.frames.len();
+        for value in state.values() {
+            if matches!(value.kind, Kind::Stack { frame, .. } if frame >= depth) {
+                *value = Value::VAGUE;
+            }
+        }
+        state.set(0, result);
+        Next::To(frame.call + 1)
+    }
+
+    fn call(&mut self, at: usize, insn: Insn, state: &mut State) -> Next {
+        self.steps[at] |= 1;
+        match insn.src {
+            PSEUDO_CALL => {
+                let Some(to) = called(at, insn) else { return Next::End };
+                let function = self.entry.functions.iter().find(|function| function.insn_off == to);
+                let Some(function) = function else { return Next::End };
+                if function.global {
+                    self.roots.push((to, state.sure));
+                    self.context_escapes |=
+                        (1..=5).any(|reg| matches!(state.reg(reg).kind, Kind::Context { .. }));
+                    self.written_through_arguments(None, state);
+                    Self::clobber(at, state, Value::UNKNOWN);
+                    return Next::To(at + 1);
+                }
+                if state.frames.len() >= MAX_FRAMES {
+                    return Next::End;
+                }
+                let mut frame = Frame::new(state.frames.len(), at);
+                for reg in 1..=5 {
+                    frame.regs[reg] = state.reg(reg as u8);
+                }
+                state.frame().regs[..=5].fill(Value::UNKNOWN);
+                state.frames.push(frame);
+                Next::To(to)
+            }
+            PSEUDO_KFUNC_CALL => {
+                let name = self.externs.get(&at).map(|ext| self.object.externs[*ext].name.as_str());
+                self.callbacks(state);
+                self.written_through_arguments(None, state);
+                if name == Some("bpf_throw") {
+                    self.steps[at] = 0;
+                    return Next::End;
+                }
+                Self::clobber(at, state, Value { trusted: true, ..Value::UNKNOWN });
+                Next::To(at + 1)
+            }
+            _ => {
+                self.callbacks(state);
+                let helper = HelperId(insn.imm as u32);
+                self.written_through_arguments(Some(helper), state);
+                // Their results are pointers that are never null, which verifiers know since different versions.
+                let not_null = matches!(
+                    helper.name(),
+                    Some("get_local_storage" | "this_cpu_ptr" | "get_current_task_btf" | "task_pt_regs")
+                );
+                let result =
+                    if not_null { Value { soft: true, ..Value::new(Kind::Pointer) } } else { Value::UNKNOWN };
+                Self::clobber(at, state, result);
+                Next::To(at + 1)
+            }
+        }
+    }
+
+    /// A call has given its result; the registers of its arguments hold nothing any more.
+    fn clobber(at: usize, state: &mut State, result: Value) {
+        state.frame().regs[1..=5].fill(Value::UNKNOWN);
+        Self::set_fresh(at, 0, state, result);
+    }
+
+    /// Functions that are handed to a helper or kernel function are called by it.
+    fn callbacks(&mut self, state: &mut State) {
+        let mut any = false;
+        for reg in 1..=5 {
+            if let Kind::Function { at } = state.reg(reg).kind {
+                self.roots.push((at, state.sure));
+                any = true;
+            }
+        }
+        if any && (1..=5).any(|reg| matches!(state.reg(reg).kind, Kind::Stack { .. } | Kind::MaybeStack)) {
+            state.smear();
+        }
+    }
+
+    /// What a call may write into the stack through the pointers it is given.
+    fn written_through_arguments(&mut self, helper: Option<HelperId>, state: &mut State) {
+        let effect = helper.map_or(Effect::Unknown, Effect::of);
+        for reg in 1..=5u8 {
+            let value = state.reg(reg);
+            if let Kind::Stack { frame, off: Some(off) } = value.kind {
+                self.uses_stack(state, frame, off);
+                if effect == Effect::ReadsOnly {
+                    continue;
+                }
+                let byte_sz = if reg < 5 { state.reg(reg + 1).as_const() } else { None };
+                let byte_sz = byte_sz.and_then(|sz| u32::try_from(sz).ok()).unwrap_or((-off.min(0)) as u32);
+                let fills = effect == Effect::FillsFirst && reg == 1 && state.reg(2).as_const().is_some();
+                if let Some(frame) = state.frames.get_mut(frame) {
+                    frame.store(off, byte_sz, (!fills).then_some(Value::VAGUE));
+                }
+            } else if effect != Effect::ReadsOnly && value.may_smear(state.leaked) {
+                state.smear();
+            }
+        }
+    }
+
+    fn jump(&mut self, at: usize, insn: Insn, state: &mut State, open: &mut Vec<(usize, State)>) -> Next {
+        let [next, jump] = successors(insn, at);
+        let (Some(next), Some(to)) = (next, jump) else {
+            self.steps[at] |= 2;
+            return jump.map_or(Next::End, Next::To);
+        };
+        let condition = insn.code & 0xf0;
+        let wide = insn.class() == 5;
+        let from_register = insn.code & 0x08 != 0;
+        let a = state.reg(insn.dst);
+        let b = if from_register { state.reg(insn.src) } else { Value::constant(i64::from(insn.imm) as u64) };
+        let branch = if wide && condition == 0xe0 {
+            // `may_goto`: both ways.
+            Branch { taken: Some(true), not_taken: Some(true) }
+        } else {
+            decide(condition, wide, a, b)
+        };
+        for (taken, to, sure) in [(true, to, branch.taken), (false, next, branch.not_taken)] {
+            let Some(sure) = sure else { continue };
+            self.steps[at] |= if taken { 2 } else { 1 };
+            let mut there = state.clone();
+            there.sure &= sure;
+            let narrowed = |value: Value, condition: u8, other: Value| {
+                value
+                    .as_scalar()
+                    .zip(other.as_const())
+                    .map(|(scalar, by)| scalar.refined(condition, wide, by, taken))
+            };
+            let learned = [
+                (insn.dst, narrowed(a, condition, b)),
+                (insn.src, if from_register { narrowed(b, swapped(condition), a) } else { None }),
+            ];
+            for (reg, left) in learned {
+                match left {
+                    Some(Some(scalar)) => there.narrow(reg, scalar),
+                    // No number goes this way: only a verifier that does not see that walks it.
+                    Some(None) => there.sure = false,
+                    None => {}
+                }
+            }
+            open.push((to, there));
+        }
+        Next::End
+    }
+
+    /// Notes that a function's stack is used from `off` up.
+    fn uses_stack(&mut self, state: &State, frame: usize, off: i32) {
+        let inside = match state.frames.get(frame + 1) {
+            Some(callee) => callee.call,
+            None => return self.uses_own_stack(state, frame, off),
+        };
+        self.deepen(inside, off);
+    }
+
+    fn uses_own_stack(&mut self, state: &State, frame: usize, off: i32) {
+        let Some(own) = state.frames.get(frame) else { return };
+        // A frame knows the call it came from; the function called is where that call leads.
+        let start = match frame {
+            0 => own.call,
+            _ => called(own.call, self.insns[own.call]).unwrap_or(0),
+        };
+        self.deepen(start, off);
+    }
+
+    fn deepen(&mut self, inside: usize, off: i32) {
+        let number = self.entry.functions.partition_point(|function| function.insn_off <= inside).max(1) - 1;
+        self.stack[number] = self.stack[number].max(off.saturating_neg().max(0) as u32);
+    }
+}
+
+/// Which ways a branch is walked: `None` never, `Some(false)` perhaps, `Some(true)` surely.
+struct Branch {
+    taken: Option<bool>,
+    not_taken: Option<bool>,
+}
+
+fn decide(condition: u8, wide: bool, a: Value, b: Value) -> Branch {
+    let certain = !(a.vague || b.vague);
+    let (both, decided) = match (a.kind, b.kind) {
+        (Kind::Scalar(x), Kind::Scalar(y)) => {
+            let constants = x.as_const().is_some() && y.as_const().is_some();
+            // Verifiers before v6.8 compare with constants only, and before v5.7 know no bounds of lower halves.
+            let firm = !(a.soft || b.soft) && (constants || wide && y.as_const().is_some());
+            (certain, x.test(condition, wide, y).map(|holds| (holds, firm)))
+        }
+        // A pointer against null.
+        (_, Kind::Scalar(zero)) if wide && zero.as_const() == Some(0) && a.is_pointer() => {
+            let firm = !a.soft && matches!(a.kind, Kind::Data { .. } | Kind::Kconfig { .. } | Kind::Pointer);
+            match condition {
+                cond::JEQ => (certain, Some((false, firm))),
+                cond::JNE => (certain, Some((true, firm))),
+                _ => (certain, None),
+            }
+        }
+        _ => (certain, None),
+    };
+    let never = |firm: bool| if firm { None } else { Some(false) };
+    match decided {
+        Some((true, firm)) => Branch { taken: Some(true), not_taken: never(firm) },
+        Some((false, firm)) => Branch { taken: never(firm), not_taken: Some(true) },
+        None => {
+            // The null side of a pointer that may be known not to be null.
+            let null_test = a.trusted && wide && b.as_const() == Some(0);
+            Branch {
+                taken: Some(both && !(null_test && condition == cond::JEQ)),
+                not_taken: Some(both && !(null_test && condition == cond::JNE)),
+            }
+        }
+    }
+}
+
+/// What a helper does to memory on the stack that it is given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Reads it.
+    ReadsOnly,
+    /// Overwrites what its first argument points to, as many bytes as its second says, with what nobody knows.
+    FillsFirst,
+    Unknown,
+}
+
+impl Effect {
+    /// Source: the argument types of `bpf_*_proto` (kernel/bpf/helpers.c, kernel/trace/bpf_trace.c, v6.12).
+    fn of(helper: HelperId) -> Effect {
+        match helper.name() {
+            Some(
+                "map_lookup_elem" | "map_update_elem" | "map_delete_elem" | "map_push_elem" | "trace_printk"
+                | "perf_event_output" | "skb_output" | "xdp_output" | "ringbuf_output",
+            ) => Effect::ReadsOnly,
+            Some(
+                "probe_read"
+                | "probe_read_str"
+                | "probe_read_user"
+                | "probe_read_kernel"
+                | "probe_read_user_str"
+                | "probe_read_kernel_str"
+                | "get_current_comm"
+                | "copy_from_user",
+            ) => Effect::FillsFirst,
+            _ => Effect::Unknown,
+        }
+    }
+}
+
+/// The value of a move, sign-extending ones (`off` 8, 16, 32) and casts between address spaces among them.
+fn moved(insn: Insn, src: Value, wide: bool) -> Value {
+    let from_register = insn.code & 0x08 != 0;
+    match (src.kind, insn.off) {
+        (_, 0) if wide => src,
+        (Kind::Scalar(scalar), 0) => {
+            let lower = scalar.truncated(4);
+            let id = if lower == scalar { src.id } else { 0 };
+            Value { kind: Kind::Scalar(lower), id, soft: src.soft || lower.as_const().is_none(), ..src }
+        }
+        (Kind::Scalar(scalar), bits @ (8 | 16 | 32)) if from_register => {
+            let extended = scalar.truncated(bits as u32 / 8).sign_extended(bits as u32);
+            let extended = if wide { extended } else { extended.truncated(4) };
+            Value { kind: Kind::Scalar(extended), id: 0, soft: true, trusted: false, ..src }
+        }
+        _ => Value { kind: Kind::Scalar(Scalar::of_bytes(if wide { 8 } else { 4 })), ..Value::VAGUE },
+    }
+}
+
+/// The value of a byte swap, which verifiers follow late or not at all.
+fn swapped_bytes(insn: Insn, dst: Value, wide: bool, big_endian: bool) -> Value {
+    let byte_sz = (insn.imm / 8).clamp(1, 8) as u32;
+    let swaps = wide || (insn.code & 0x08 != 0) != big_endian;
+    let result = match dst.as_const() {
+        Some(number) if swaps => Scalar::constant(number.swap_bytes() >> (64 - 8 * byte_sz)),
+        Some(number) => Scalar::constant(number).truncated(byte_sz),
+        None => Scalar::of_bytes(byte_sz),
+    };
+    Value { soft: true, vague: dst.vague, ..Value::scalar(result) }
+}
+
+/// The value of arithmetic on numbers.
+fn computed(operation: u8, wide: bool, dst: Value, src: Value) -> Value {
+    let (Some(a), Some(b)) = (dst.as_scalar(), src.as_scalar()) else {
+        let vague = dst.vague || src.vague || [dst, src].iter().any(|value| value.kind == Kind::MaybeStack);
+        return Value { vague, ..Value::scalar(Scalar::of_bytes(if wide { 8 } else { 4 })) };
+    };
+    let result = a.alu(operation, wide, b);
+    let constants = a.as_const().is_some() && b.as_const().is_some();
+    // Verifiers before v5.3 to v7.0, by operation, forget what these leave, even of constants.
+    let followed = matches!(operation, op::ADD | op::SUB | op::AND | op::OR | op::XOR | op::LSH | op::RSH)
+        || constants && matches!(operation, op::MUL | op::ARSH);
+    Value {
+        soft: dst.soft || src.soft || !followed || !(wide || constants),
+        vague: (dst.vague || src.vague) && result.as_const().is_none(),
+        ..Value::scalar(result)
+    }
+}
+
+/// The value of arithmetic with a pointer.
+fn offset(operation: u8, dst: Value, src: Value) -> Value {
+    let (pointer, by) = if dst.is_pointer() { (dst, src) } else { (src, dst) };
+    let Some(by) = by.as_scalar().filter(|_| matches!(operation, op::ADD | op::SUB)) else {
+        // The distance of two pointers, or what no verifier accepts.
+        return Value { vague: dst.vague || src.vague, ..Value::UNKNOWN };
+    };
+    if operation == op::SUB && !dst.is_pointer() {
+        return Value::UNKNOWN;
+    }
+    let by =
+        by.as_const().map(|by| if operation == op::SUB { (by as i64).wrapping_neg() } else { by as i64 });
+    let narrow = |off: Option<i32>| {
+        let by = i32::try_from(by?).ok()?;
+        off?.checked_add(by)
+    };
+    let kind = match pointer.kind {
+        Kind::Stack { frame, off } => Kind::Stack { frame, off: narrow(off) },
+        Kind::Context { off } => Kind::Context { off: narrow(off) },
+        Kind::Data { map, off } => {
+            Kind::Data { map, off: off.zip(by).and_then(|(off, by)| off.checked_add(by)) }
+        }
+        _ => Kind::Pointer,
+    };
+    Value { soft: pointer.soft || kind == Kind::Pointer, vague: pointer.vague, ..Value::new(kind) }
+}
+
+/// Bytes that a load or store moves.
+fn access_sz(insn: Insn) -> u32 {
+    [4, 2, 1, 8][usize::from(insn.code >> 3 & 3)]
+}
+
+/// Up to 8 bytes as an unsigned number.
+fn number(bytes: &[u8], big_endian: bool) -> u64 {
+    let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+    if big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) }
+}
+
+/// The first instruction of the function that a call or a function's address leads to.
+fn called(at: usize, insn: Insn) -> Option<usize> {
+    usize::try_from(at as i64 + 1 + i64::from(insn.imm)).ok()
+}
+
+/// The instructions of each function.
+fn functions(entry: &Entry, end: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+    let mut starts: Vec<usize> = entry.functions.iter().map(|function| function.insn_off).collect();
+    if starts.first() != Some(&0) {
+        starts.insert(0, 0);
+    }
+    let ends: Vec<usize> = starts.iter().copied().skip(1).chain([end]).collect();
+    starts.into_iter().zip(ends).map(|(start, end)| start..end.max(start))
+}
+
+/// The second half of a 64-bit load goes with the first.
+fn with_second_halves(mut walks: Vec<Walk>, insns: &[Insn]) -> Vec<Walk> {
+    for (at, insn) in slots(insns) {
+        if insn.is_ld_imm64() && at + 1 < walks.len() {
+            walks[at + 1] = walks[at];
+        }
+    }
+    walks
+}
+
+/// What jumps alone tell: where every value is unknown.
+pub(super) fn by_jumps(entry: &Entry, insns: &[Insn]) -> Reach {
+    let mut walks = vec![Walk::Never; insns.len()];
+    let mut steps = vec![0u8; insns.len()];
+    let mut open = vec![0];
+    open.extend(entry.functions.iter().filter(|function| function.global).map(|function| function.insn_off));
+    let mut seen = vec![false; insns.len()];
+    while let Some(at) = open.pop() {
+        if at >= insns.len() || std::mem::replace(&mut seen[at], true) {
+            continue;
+        }
+        walks[at] = Walk::May;
+        let insn = insns[at];
+        let [next, jump] = successors(insn, at);
+        steps[at] = u8::from(next.is_some()) | u8::from(jump.is_some()) << 1;
+        open.extend([next, jump].into_iter().flatten());
+        if insn.code == CALL && insn.src == PSEUDO_CALL || insn.is_ld_imm64() && insn.src == PSEUDO_FUNC {
+            open.extend(called(at, insn));
+        }
+    }
+    if let Some(first) = walks.first_mut() {
+        *first = Walk::Sure;
+    }
+    if let Some(own) = functions(entry, insns.len()).next() {
+        raise_what_all_ways_pass(insns, own, &steps, &mut walks);
+    }
+    Reach {
+        walks: with_second_halves(walks, insns),
+        context: Vec::new(),
+        context_escapes: true,
+        stack: vec![0; entry.functions.len().max(1)],
+        cut_short: true,
+    }
+}
