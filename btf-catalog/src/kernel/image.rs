@@ -267,7 +267,9 @@ fn read_arm64(mut bytes: Vec<u8>, kernel: &mut Kernel, want_symbols: bool) {
     let big_endian = bytes.get(24).is_some_and(|flags| flags & 1 != 0);
     let address = relocate_arm64_image(&mut bytes);
     if address.is_none() {
-        kernel.notes.push("the image has no relocations: its addresses count from its first byte".to_owned());
+        kernel.notes.push(
+            "where the image is linked to was not found: its addresses count from its first byte".to_owned(),
+        );
     }
     let data = Bytes::from(bytes);
     kernel.config = KernelConfig::find(&data);
@@ -390,15 +392,20 @@ fn find_relas(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
 }
 
 /// Puts the addresses in place that an arm64 kernel puts there when it starts, as linked, and gives the address of the
-/// image's first byte: the 2 MiB boundary below everything that is pointed to.
+/// image's first byte.
+///
+/// With `CONFIG_RELR` they are in place already, and there are no records to speak of.
 fn relocate_arm64_image(bytes: &mut [u8]) -> Option<u64> {
-    const ALIGN: u64 = 2 << 20;
-    let table = find_relas(bytes)?;
-    let records: Vec<(u64, u64)> = relas(&bytes[table]).collect();
-    let last = records.iter().map(|(place, _)| *place).max()?;
-    let least = last.saturating_sub(bytes.len() as u64);
-    let address =
-        records.iter().map(|(_, value)| *value).filter(|value| *value >= least).min()? & !(ALIGN - 1);
+    // Documentation/arch/arm64/booting.rst: the image's size in memory, with what is zero at first.
+    let byte_sz = u64_at(bytes.get(..64)?, 16, false).max(bytes.len() as u64);
+    let records: Vec<(u64, u64)> =
+        find_relas(bytes).map_or(Vec::new(), |table| relas(&bytes[table]).collect());
+    let pointers: Vec<u64> = if records.is_empty() {
+        bytes.chunks_exact(8).map(|word| u64_at(word, 0, false)).collect()
+    } else {
+        records.iter().map(|(_, value)| *value).collect()
+    };
+    let address = lowest_address(pointers, byte_sz)?;
     for (place, value) in records {
         let at = place.checked_sub(address).and_then(|at| usize::try_from(at).ok());
         if let Some(place) = at.and_then(|at| bytes.get_mut(at..)?.get_mut(..8)) {
@@ -406,6 +413,20 @@ fn relocate_arm64_image(bytes: &mut [u8]) -> Option<u64> {
         }
     }
     Some(address)
+}
+
+/// Where an image of `byte_sz` bytes begins that nine in ten of `pointers` point into: a boundary of 2 MiB, as the boot
+/// protocol demands, below the least of them. Words that are no addresses of a kernel do not count.
+fn lowest_address(mut pointers: Vec<u64>, byte_sz: u64) -> Option<u64> {
+    const ALIGN: u64 = 2 << 20;
+    // The upper half of the address space, but for small negative numbers.
+    pointers.retain(|value| (0xffff_0000_0000_0000..0xffff_ffff_0000_0000).contains(value));
+    pointers.sort_unstable();
+    let lowest = pointers.iter().enumerate().find_map(|(index, lowest)| {
+        let after = pointers.partition_point(|value| *value < lowest.saturating_add(byte_sz));
+        ((after - index) * 10 >= pointers.len() * 9).then_some(*lowest)
+    })?;
+    (pointers.len() >= RELAS).then_some(lowest & !(ALIGN - 1))
 }
 
 /// The same for a vmlinux, whose segments tell what lies where.

@@ -279,3 +279,6 @@ enum Layout {
     /// 64-bit addresses (without `CONFIG_KALLSYMS_BASE_RELATIVE`, up to v6.x).
     Whole(usize),
 }
+
+#[cfg(test)]
+mod tests;
