@@ -1,20 +1,20 @@
 //! A checked view of BTF, the kernel's type information.
 //!
 //! [`Btf::parse`] walks the types once, checks every size, name and reference, and keeps the bytes as they are: what it
-//! holds beside them is one offset a type. After that every accessor is infallible. Names are found through a hash table
-//! over *essential* names (without the `___flavour`), built at the first look-up and shared by all threads.
+//! holds beside them is one offset a type. After that every accessor is infallible. Names are found by *essential* name
+//! (without the `___flavour`): in the types themselves where they are sorted by name, through a hash table where they are
+//! not. Which of the two it is, is found out at the first look-up and shared by all threads.
 
+mod header;
 mod names;
 mod types;
+mod walk;
 
 pub use crate::raw::BtfKind;
-use crate::raw::{
-    HEADER_LAYOUT_SZ, HEADER_SZ, INFO_KIND, INFO_VLEN, LAYOUT_SZ, MAGIC, TYPE_SZ, VERSION, u16_at, u32_at,
-};
 use bytes::Bytes;
+use header::Header;
 use memchr::memchr;
-use names::NameTable;
-pub use names::essential_name;
+use names::{NameIndex, Space};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -97,9 +97,11 @@ pub struct Btf {
     strings: Range<usize>,
     /// The string offset of the first own string: the base's string bytes.
     first_str: u32,
-    kinds: u128,
+    /// How many own types there are of each raw kind.
+    counts: [u32; 128],
     stopped: Option<(TypeId, u8)>,
-    names: OnceLock<NameTable>,
+    types: OnceLock<NameIndex>,
+    values: OnceLock<NameIndex>,
 }
 
 impl fmt::Debug for Btf {
@@ -148,111 +150,15 @@ impl Btf {
             first_id: base.as_ref().map_or(0, |base| base.type_count()),
             first_str: base.as_ref().map_or(0, |base| base.str_end()),
             strings: header.strings.clone(),
-            kinds: 0,
+            counts: [0; 128],
             stopped: None,
-            names: OnceLock::new(),
+            types: OnceLock::new(),
+            values: OnceLock::new(),
             data,
             base,
         };
         btf.walk(&header)?;
         Ok(btf)
-    }
-
-    /// Finds every type and checks its size, its names and its references.
-    fn walk(&mut self, header: &Header) -> Result<(), BtfError> {
-        let str_end = u64::from(self.first_str) + self.strings.len() as u64;
-        if self.base.is_none() {
-            // void has no bytes; its offset is never read.
-            self.offsets.push(0);
-        }
-        let data = self.data.clone();
-        let mut at = header.types.start;
-        let mut largest_ref = 0;
-        while at < header.types.end {
-            let id = self.first_id + self.offsets.len() as u32;
-            let bad = |what: String| BtfError::Type { id, off: at, what };
-            let left = header.types.end - at;
-            if left < TYPE_SZ {
-                return Err(bad(format!("needs {TYPE_SZ} bytes, {left} are left")));
-            }
-            let info = u32_at(&data, at + 4, self.big_endian);
-            let raw_kind = (info >> 24 & INFO_KIND) as u8;
-            let vlen = (info & INFO_VLEN) as usize;
-            let kind = BtfKind::from_raw(raw_kind);
-            if kind == BtfKind::Void {
-                return Err(bad("has kind 0".to_owned()));
-            }
-            let Some((fixed, each)) = kind.tail().or_else(|| header.layout_of(&data, raw_kind)) else {
-                self.stopped = Some((TypeId(id), raw_kind));
-                break;
-            };
-            let size = TYPE_SZ + fixed + each * vlen;
-            if left < size {
-                return Err(bad(format!("{} of {size} bytes, {left} are left", kind.name())));
-            }
-            self.kinds |= 1 << raw_kind;
-            self.offsets.push(at as u32);
-            let tail = at + TYPE_SZ;
-            let check_name = |off: u32| {
-                if u64::from(off) < str_end || off == 0 {
-                    return Ok(());
-                }
-                Err(bad(format!("name at byte {off} of {str_end} bytes of strings")))
-            };
-            check_name(u32_at(&data, at, self.big_endian))?;
-            let mut refer = |to: u32| largest_ref = largest_ref.max(to);
-            if kind.refers() {
-                refer(u32_at(&data, at + 8, self.big_endian));
-            }
-            match kind {
-                BtfKind::Array => {
-                    refer(u32_at(&data, tail, self.big_endian));
-                    refer(u32_at(&data, tail + 4, self.big_endian));
-                }
-                BtfKind::Struct | BtfKind::Union | BtfKind::FuncProto => {
-                    for element in 0..vlen {
-                        check_name(u32_at(&data, tail + element * each, self.big_endian))?;
-                        refer(u32_at(&data, tail + element * each + 4, self.big_endian));
-                    }
-                }
-                BtfKind::Datasec => {
-                    for element in 0..vlen {
-                        refer(u32_at(&data, tail + element * each, self.big_endian));
-                    }
-                }
-                BtfKind::Enum | BtfKind::Enum64 => {
-                    for element in 0..vlen {
-                        check_name(u32_at(&data, tail + element * each, self.big_endian))?;
-                    }
-                }
-                _ => {}
-            }
-            at += size;
-        }
-        // Behind an unknown kind without a layout record types may exist that cannot be seen: references to them stay.
-        if largest_ref >= self.type_count() && self.stopped.is_none() {
-            return Err(self.dangling_reference());
-        }
-        Ok(())
-    }
-
-    /// The error for a reference past the last type, found by a second walk since good BTF never needs it.
-    fn dangling_reference(&self) -> BtfError {
-        let count = self.type_count();
-        for id in (self.first_id..count).map(TypeId) {
-            let ty = self.ty(id);
-            let mut refs: Vec<TypeId> = ty.members().map(|m| m.ty).chain(ty.params().map(|p| p.ty)).collect();
-            refs.extend(ty.secinfos().map(|(var, _, _)| var));
-            refs.extend(ty.array().into_iter().flat_map(|a| [a.elem, a.index]));
-            if ty.kind().refers() {
-                refs.push(ty.type_id());
-            }
-            if let Some(to) = refs.iter().find(|to| to.0 >= count) {
-                let what = format!("refers to type {}, the last is {}", to.0, count - 1);
-                return BtfError::Type { id: id.0, off: ty.off, what };
-            }
-        }
-        unreachable!("called only when a reference is dangling")
     }
 
     /// How many types there are, those of the base and `void` included: ids run from 0 to one less.
@@ -282,7 +188,7 @@ impl Btf {
 
     /// The kinds that occur, ascending; `Unknown` stands for all that this build does not know.
     pub fn kinds_used(&self) -> impl Iterator<Item = BtfKind> + '_ {
-        (0..128u8).filter(|kind| self.kinds & 1 << kind != 0).map(BtfKind::from_raw)
+        (0..128u8).filter(|kind| self.counts[*kind as usize] > 0).map(BtfKind::from_raw)
     }
 
     /// The first type that could not be read because its kind is unknown and no layout tells its size, and that kind.
@@ -363,17 +269,32 @@ impl Btf {
     /// The first own or base type of that kind with exactly that name.
     pub fn find_by_name_kind(&self, name: &str, kind: BtfKind) -> Option<TypeId> {
         self.base.as_ref().and_then(|base| base.find_by_name_kind(name, kind)).or_else(|| {
-            self.own_with_essential_name(essential_name(name)).find(|id| {
+            self.own_with_essential_name(essential_name(name), kind).find(|id| {
                 let ty = self.ty(*id);
                 ty.kind() == kind && ty.name() == name
             })
         })
     }
 
-    /// This BTF's own types (not the base's) whose essential name is `name`, ascending by id.
-    pub fn own_with_essential_name<'a>(&'a self, name: &'a str) -> impl Iterator<Item = TypeId> + 'a {
-        let table = self.names.get_or_init(|| NameTable::build(self));
-        table.chain(name).map(TypeId).filter(move |id| essential_name(self.ty(*id).name()) == name)
+    /// This BTF's own types (not the base's) whose essential name is `name`, ascending by id: functions, variables and
+    /// data sections if `kind` is one of these, any other types if it is not.
+    ///
+    /// A kernel has more functions than named types; whoever looks for types alone does not pay for them.
+    pub fn own_with_essential_name<'a>(
+        &'a self,
+        name: &'a str,
+        kind: BtfKind,
+    ) -> impl Iterator<Item = TypeId> + 'a {
+        let space = Space::of(kind);
+        let index = match space {
+            Space::Types => &self.types,
+            Space::Values => &self.values,
+        };
+        let index = index.get_or_init(|| NameIndex::build(self, space));
+        index.candidates(self, name).filter(move |id| {
+            let ty = self.ty(*id);
+            Space::of(ty.kind()) == space && essential_name(ty.name()) == name
+        })
     }
 
     fn own_strings(&self) -> &[u8] {
@@ -386,81 +307,38 @@ impl Btf {
 
     /// The string at that offset; offset 0 is the empty string. A string that begins past the end is empty.
     pub(crate) fn string(&self, off: u32) -> &str {
-        if off < self.first_str {
-            return self.base.as_ref().map_or("", |base| base.string(off));
-        }
-        let Some(rest) = self.own_strings().get((off - self.first_str) as usize..) else {
-            return "";
-        };
-        let len = memchr(0, rest).unwrap_or(rest.len());
         // The section as a whole is UTF-8, and NUL ends a character wherever it stands; an offset into the middle of
         // a character gives the empty name.
-        std::str::from_utf8(&rest[..len]).unwrap_or("")
+        std::str::from_utf8(self.name_bytes(off)).unwrap_or("")
     }
+
+    /// The bytes of the string at that offset, without its NUL.
+    fn name_bytes(&self, off: u32) -> &[u8] {
+        let rest = self.strings_from(off);
+        &rest[..memchr(0, rest).unwrap_or(rest.len())]
+    }
+
+    /// The strings from that offset on, to the end of the section that has it; none where it lies past the end.
+    fn strings_from(&self, off: u32) -> &[u8] {
+        if off < self.first_str {
+            return self.base.as_ref().map_or(&[], |base| base.strings_from(off));
+        }
+        self.own_strings().get((off - self.first_str) as usize..).unwrap_or_default()
+    }
+}
+
+/// Essential name: the text before the last `X___Y` where neither X nor Y is `_`.
+///
+/// Same rule as libbpf's `bpf_core_essential_name_len()` (tools/lib/bpf/relo_core.c).
+pub fn essential_name(name: &str) -> &str {
+    let bytes = name.as_bytes();
+    let separator =
+        bytes.windows(5).rposition(|w| w[0] != b'_' && w[1..4] == *b"___" && w[4] != b'_').map(|at| at + 1);
+    separator.map_or(name, |end| &name[..end])
 }
 
 /// Longest chain of modifiers, typedefs and arrays that is followed. libbpf stops at 32 (`MAX_RESOLVE_DEPTH`).
 const MAX_CHAIN: usize = 32;
-
-/// The checked header.
-struct Header {
-    len: usize,
-    big_endian: bool,
-    types: Range<usize>,
-    strings: Range<usize>,
-    layout: Range<usize>,
-}
-
-impl Header {
-    fn parse(data: &[u8]) -> Result<Header, BtfError> {
-        let have = data.len();
-        if have < HEADER_SZ {
-            return Err(BtfError::Truncated {
-                what: "the header",
-                need: HEADER_SZ as u64,
-                have: have as u64,
-            });
-        }
-        let big_endian = match u16_at(data, 0, false) {
-            MAGIC => false,
-            magic if magic.swap_bytes() == MAGIC => true,
-            magic => return Err(BtfError::Magic(magic)),
-        };
-        if data[2] != VERSION {
-            return Err(BtfError::Version(data[2]));
-        }
-        let len = u32_at(data, 4, big_endian) as usize;
-        if len < HEADER_SZ || len > have {
-            return Err(BtfError::Truncated {
-                what: "the header",
-                need: len.max(HEADER_SZ) as u64,
-                have: have as u64,
-            });
-        }
-        let section = |what, field: usize| {
-            let off = len as u64 + u64::from(u32_at(data, field, big_endian));
-            let end = off + u64::from(u32_at(data, field + 4, big_endian));
-            if end > have as u64 {
-                return Err(BtfError::Truncated { what, need: end, have: have as u64 });
-            }
-            Ok(off as usize..end as usize)
-        };
-        let layout = if len >= HEADER_LAYOUT_SZ { section("the layout section", HEADER_SZ)? } else { 0..0 };
-        Ok(Header {
-            len,
-            big_endian,
-            types: section("the type section", 8)?,
-            strings: section("the string section", 16)?,
-            layout,
-        })
-    }
-
-    /// Tail sizes of a kind from the layout section: `struct btf_layout` of `include/uapi/linux/btf.h` (v7.1).
-    fn layout_of(&self, data: &[u8], raw_kind: u8) -> Option<(usize, usize)> {
-        let record = data[self.layout.clone()].get(raw_kind as usize * LAYOUT_SZ..)?.get(..2)?;
-        Some((record[0] as usize, record[1] as usize))
-    }
-}
 
 #[cfg(test)]
 mod tests {

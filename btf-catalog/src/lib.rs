@@ -1,7 +1,7 @@
 //! BTF, eBPF ELF objects, CO-RE relocation and the raw material of requirements.
 //!
-//! Everything here is a function of bytes: no kernel call, no network, no process-wide state; [`kernel::read`] alone
-//! opens files. Every reader takes its input for hostile and checks it once, so that what it returns can be used without
+//! Everything here is a function of bytes: no kernel call, no network, no process-wide state; [`kernel::read`] and
+//! [`scan::files`] alone open files. Every reader takes its input for hostile and checks it once, so that what it returns can be used without
 //! further checks.
 
 pub mod btf;
@@ -13,6 +13,8 @@ pub mod object;
 pub mod raw;
 pub mod reach;
 pub mod require;
+pub mod scan;
+pub mod store;
 pub mod uapi;
 
 pub use btf::{Btf, BtfError, BtfKind, TypeId};

@@ -50,7 +50,7 @@ pub enum BtfKind {
 
 impl BtfKind {
     /// The kind of a raw number.
-    pub fn from_raw(kind: u8) -> BtfKind {
+    pub const fn from_raw(kind: u8) -> BtfKind {
         const KINDS: [BtfKind; 20] = [
             BtfKind::Void,
             BtfKind::Int,
@@ -73,7 +73,7 @@ impl BtfKind {
             BtfKind::TypeTag,
             BtfKind::Enum64,
         ];
-        KINDS.get(kind as usize).copied().unwrap_or(BtfKind::Unknown)
+        if (kind as usize) < KINDS.len() { KINDS[kind as usize] } else { BtfKind::Unknown }
     }
 
     /// The kernel's name in lower case.
@@ -104,7 +104,7 @@ impl BtfKind {
     }
 
     /// `(bytes after btf_type, bytes of each of its vlen elements)`, or `None` for an unknown kind.
-    pub(crate) fn tail(self) -> Option<(usize, usize)> {
+    pub(crate) const fn tail(self) -> Option<(usize, usize)> {
         Some(match self {
             BtfKind::Int | BtfKind::Var | BtfKind::DeclTag => (4, 0),
             BtfKind::Array => (12, 0),
@@ -125,7 +125,7 @@ impl BtfKind {
     }
 
     /// Whether `btf_type.type` is a reference to another type in this kind.
-    pub(crate) fn refers(self) -> bool {
+    pub(crate) const fn refers(self) -> bool {
         matches!(
             self,
             BtfKind::Ptr

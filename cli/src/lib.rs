@@ -58,6 +58,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Preflight(args) => run::preflight::command(args, &screen),
         Command::Probe(args) => run::probe::command(args, &screen),
+        Command::Scan(args) => run::scan::command(args, &screen),
         Command::Explain(args) => run::explain::command(args, &screen),
         Command::Catalog(command) => run::catalog::command(command, &screen),
         Command::Schema(args) => run::schema::command(args, &screen),

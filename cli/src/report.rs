@@ -1,5 +1,7 @@
 //! The documents that portolan writes. Every format is rendered from these; JSON is these.
 
+pub mod scan;
+
 use probe_matrix::facts::Fact;
 use probe_matrix::profile::{API_VERSION, Depth, NodeProfile, Tool};
 use probe_matrix::reasons::ReasonRow;

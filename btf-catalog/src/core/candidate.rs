@@ -46,7 +46,7 @@ impl Candidates {
         }
         let of = |place: usize| {
             let btf = target.btf(place);
-            btf.own_with_essential_name(name)
+            btf.own_with_essential_name(name, ty.kind())
                 .filter(move |id| {
                     let candidate = btf.ty(*id);
                     candidate.kind() == ty.kind() || candidate.is_any_enum() && ty.is_any_enum()

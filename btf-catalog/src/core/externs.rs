@@ -268,7 +268,7 @@ fn find(types: &TargetBtf, name: &str, kind: BtfKind) -> Option<(TypeId, Option<
         return Some((id, None));
     }
     types.modules.iter().enumerate().find_map(|(module, (_, btf))| {
-        let id = btf.own_with_essential_name(essential_name(name)).find(|id| {
+        let id = btf.own_with_essential_name(essential_name(name), kind).find(|id| {
             let ty = btf.ty(*id);
             ty.kind() == kind && ty.name() == name
         })?;

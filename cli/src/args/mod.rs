@@ -5,6 +5,7 @@ pub mod documents;
 pub mod output;
 pub mod preflight;
 pub mod probe;
+pub mod scan;
 pub mod suggest;
 
 use clap::{Parser, Subcommand};
@@ -57,6 +58,11 @@ pub enum Command {
     /// Every fact is yes, no, denied or unknown, with its evidence and, where a question failed, the errno. What the
     /// kernel refuses to answer is `denied`, never taken for a no.
     Probe(probe::ProbeArgs),
+    /// Finds eBPF objects in files, archives, packages, images and executables, and says what each needs
+    ///
+    /// Nothing is loaded and nothing is run: the objects are read. Each entry's needs are derived from its instructions,
+    /// its section and its types. What was not looked at is said.
+    Scan(scan::ScanArgs),
     /// Explains a reason code; without a code, lists them all
     Explain(documents::ExplainArgs),
     /// Shows and checks the catalog of programs
@@ -81,7 +87,7 @@ mod tests {
 
     #[test]
     fn every_command_explains_its_exit_codes_or_has_none_of_its_own() {
-        for name in ["preflight", "probe"] {
+        for name in ["preflight", "probe", "scan"] {
             let mut cli = Cli::command();
             let help = cli.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains("Exit codes"), "{name}");

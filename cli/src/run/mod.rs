@@ -5,5 +5,6 @@ pub mod explain;
 mod kernel_log;
 pub mod preflight;
 pub mod probe;
+pub mod scan;
 pub mod schema;
 pub mod worker;

@@ -20,7 +20,7 @@ pub struct Schema {
 }
 
 /// Every document that portolan writes.
-pub const SCHEMAS: [Schema; 5] = [
+pub const SCHEMAS: [Schema; 6] = [
     Schema {
         kind: "PreflightReport",
         command: "portolan preflight -o json",
@@ -30,6 +30,11 @@ pub const SCHEMAS: [Schema; 5] = [
         kind: "NodeProfile",
         command: "portolan probe -o json",
         text: include_str!("../../schema/node-profile.json"),
+    },
+    Schema {
+        kind: "ScanReport",
+        command: "portolan scan PATH -o json",
+        text: include_str!("../../schema/scan-report.json"),
     },
     Schema {
         kind: "CatalogReport",

@@ -21,6 +21,6 @@ fn walk(btf: &Btf) {
         let _ = (ty.members().count(), ty.enumerators().count(), ty.params().count(), ty.secinfos().count());
         let _ = (btf.resolve(id).kind(), btf.size_of(id));
         let _ = btf.find_by_name_kind(ty.name(), ty.kind());
-        let _ = btf.own_with_essential_name(ty.name()).count();
+        let _ = btf.own_with_essential_name(ty.name(), ty.kind()).count();
     }
 }

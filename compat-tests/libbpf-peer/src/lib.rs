@@ -4,6 +4,10 @@
 //! registered for the program's section takes the instructions after relocation and refuses the load itself.
 #![expect(unsafe_code, reason = "libbpf is a C library")]
 
+mod btf;
+
+pub use btf::Btf;
+
 use libbpf_sys as sys;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};

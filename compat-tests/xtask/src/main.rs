@@ -1,10 +1,12 @@
 //! `cargo xtask`: building the eBPF objects, every test, the benchmarks. Standard library only, so that it builds
 //! before anything is installed.
 
+mod apt;
 mod bench;
 mod command;
 mod deps;
 mod ebpf;
+mod kernels;
 mod test;
 
 use std::process::ExitCode;
@@ -15,6 +17,8 @@ commands:
   test            install what is missing, build, lint, run every test and the fuzz targets for a short while
   ebpf            build ebpf/objects from ebpf/programs
   ebpf --check    build them elsewhere and fail on any byte of difference
+  kernels [SERIES…] [--arch amd64|arm64] [--all] [--list]
+                  bring Debian's kernels into the cache: the newest of each series, with --all every one there is
   bench           time `portolan probe` and `bpftool feature probe` in pairs
 ";
 
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["ebpf"] => ebpf::run(false).map(tell),
         ["ebpf", "--check"] => ebpf::run(true).map(tell),
+        ["kernels", ref rest @ ..] => kernels::run(rest),
         ["bench"] => bench::run(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -1,0 +1,175 @@
+//! The one pass over all types that [`Btf::parse`](super::Btf::parse) makes.
+//!
+//! It has to touch every word of the types, so it is written for good BTF: of names and references it keeps the largest
+//! alone, without a branch on the kind, and where one of these is out of bounds a second walk finds the type to blame.
+
+use super::header::Header;
+use super::{Btf, BtfError, TypeId};
+use crate::raw::{BtfKind, INFO_KIND, INFO_VLEN, TYPE_SZ};
+
+/// The largest string offset and type id that were seen.
+#[derive(Clone, Copy, Default)]
+struct Largest {
+    name: u32,
+    refer: u32,
+}
+
+/// What of a kind's words are names and references, as masks.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// Bytes of `btf_type` and what always follows it.
+    fixed: usize,
+    /// Bytes of an element.
+    each: usize,
+    /// Distance of what is looked at behind `btf_type`: `each`, or 12 for an array, whose one record is no element.
+    stride: usize,
+    /// `btf_type.type` is a reference.
+    refers: u32,
+    /// The first word of an element is a name.
+    names: u32,
+    /// The first word of an element is a reference.
+    first_refers: u32,
+    /// The second word of an element is a reference.
+    second_refers: u32,
+}
+
+/// By raw kind. `void`, which no type may have, and what this build does not know have `fixed` 0.
+static SHAPES: [Shape; 128] = shapes();
+
+const fn shapes() -> [Shape; 128] {
+    const NONE: Shape =
+        Shape { fixed: 0, each: 0, stride: 0, refers: 0, names: 0, first_refers: 0, second_refers: 0 };
+    const fn mask(yes: bool) -> u32 {
+        if yes { u32::MAX } else { 0 }
+    }
+    let mut shapes = [NONE; 128];
+    let mut raw = 1;
+    while raw < shapes.len() {
+        let kind = BtfKind::from_raw(raw as u8);
+        if let Some((fixed, each)) = kind.tail() {
+            use BtfKind as K;
+            shapes[raw] = Shape {
+                fixed: TYPE_SZ + fixed,
+                each,
+                stride: if matches!(kind, K::Array) { fixed } else { each },
+                refers: mask(kind.refers()),
+                names: mask(matches!(kind, K::Struct | K::Union | K::Enum | K::Enum64 | K::FuncProto)),
+                first_refers: mask(matches!(kind, K::Datasec | K::Array)),
+                second_refers: mask(matches!(kind, K::Struct | K::Union | K::FuncProto | K::Array)),
+            };
+        }
+        raw += 1;
+    }
+    shapes
+}
+
+/// Word number `index` of `bytes`, in the byte order of the BTF.
+fn word<const BIG: bool>(bytes: &[u8], index: usize) -> u32 {
+    let word = bytes[index * 4..index * 4 + 4].try_into().expect("four bytes");
+    if BIG { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) }
+}
+
+impl Btf {
+    /// Finds every type and checks its size, its names and its references.
+    pub(super) fn walk(&mut self, header: &Header) -> Result<(), BtfError> {
+        if self.base.is_none() {
+            // void has no bytes; its offset is never read.
+            self.offsets.push(0);
+        }
+        let data = self.data.clone();
+        let largest = if self.big_endian {
+            self.walk_in_order::<true>(&data, header)?
+        } else {
+            self.walk_in_order::<false>(&data, header)?
+        };
+        let names_end = u64::from(self.first_str) + self.strings.len() as u64;
+        if u64::from(largest.name) >= names_end.max(1) {
+            let is_out = |seen: Largest| u64::from(seen.name) >= names_end;
+            return Err(self.out_of_bounds(&data, is_out, |seen| {
+                format!("name at byte {} of {names_end} bytes of strings", seen.name)
+            }));
+        }
+        // Behind an unknown kind without a layout record types may exist that cannot be seen: references to them stay.
+        let count = self.type_count();
+        if largest.refer >= count && self.stopped.is_none() {
+            let is_out = |seen: Largest| seen.refer >= count;
+            return Err(self.out_of_bounds(&data, is_out, |seen| {
+                format!("refers to type {}, the last is {}", seen.refer, count - 1)
+            }));
+        }
+        Ok(())
+    }
+
+    fn walk_in_order<const BIG: bool>(&mut self, data: &[u8], header: &Header) -> Result<Largest, BtfError> {
+        let types = &data[..header.types.end];
+        let mut largest = Largest::default();
+        let mut at = header.types.start;
+        while at < types.len() {
+            let left = &types[at..];
+            let bad = |what: String| BtfError::Type { id: self.type_count(), off: at, what };
+            let Some(head) = left.first_chunk::<TYPE_SZ>() else {
+                return Err(bad(format!("needs {TYPE_SZ} bytes, {} are left", left.len())));
+            };
+            let info = word::<BIG>(head, 1);
+            let raw_kind = (info >> 24 & INFO_KIND) as usize;
+            let vlen = (info & INFO_VLEN) as usize;
+            let shape = &SHAPES[raw_kind];
+            let (fixed, each) = match shape.fixed {
+                0 if raw_kind == 0 => return Err(bad("has kind 0".to_owned())),
+                0 => {
+                    let Some((fixed, each)) = header.layout_of(data, raw_kind as u8) else {
+                        self.stopped = Some((TypeId(self.type_count()), raw_kind as u8));
+                        break;
+                    };
+                    (TYPE_SZ + fixed, each)
+                }
+                fixed => (fixed, shape.each),
+            };
+            let byte_sz = fixed + each * vlen;
+            let Some(ty) = left.get(..byte_sz) else {
+                let name = BtfKind::from_raw(raw_kind as u8).name();
+                return Err(bad(format!("{name} of {byte_sz} bytes, {} are left", left.len())));
+            };
+            self.counts[raw_kind] += 1;
+            self.offsets.push(at as u32);
+            largest = look_at::<BIG>(shape, ty, largest);
+            at += byte_sz;
+        }
+        Ok(largest)
+    }
+
+    /// The error for a name or a reference out of bounds: the first type that has one.
+    fn out_of_bounds(
+        &self,
+        data: &[u8],
+        is_out: impl Fn(Largest) -> bool,
+        what: impl Fn(Largest) -> String,
+    ) -> BtfError {
+        let look = if self.big_endian { look_at::<true> } else { look_at::<false> };
+        for id in self.own_ids() {
+            let ty = self.ty(id);
+            let shape = &SHAPES[ty.kind() as usize];
+            let bytes = &data[ty.off..ty.off + shape.fixed.max(TYPE_SZ) + shape.each * ty.vlen()];
+            let seen = look(shape, bytes, Largest::default());
+            if is_out(seen) {
+                return BtfError::Type { id: id.0, off: ty.off, what: what(seen) };
+            }
+        }
+        unreachable!("called only when a type is out of bounds")
+    }
+}
+
+/// Takes the names and references of one type, whose bytes are all of `ty`, into account.
+#[inline]
+fn look_at<const BIG: bool>(shape: &Shape, ty: &[u8], mut largest: Largest) -> Largest {
+    largest.name = largest.name.max(word::<BIG>(ty, 0));
+    largest.refer = largest.refer.max(word::<BIG>(ty, 2) & shape.refers);
+    let mut rest = &ty[TYPE_SZ..];
+    while let Some(element) = rest.first_chunk::<8>() {
+        let (first, second) = (word::<BIG>(element, 0), word::<BIG>(element, 1));
+        largest.name = largest.name.max(first & shape.names);
+        largest.refer = largest.refer.max(first & shape.first_refers).max(second & shape.second_refers);
+        rest = rest.get(shape.stride..).unwrap_or_default();
+    }
+    largest
+}

@@ -1,0 +1,141 @@
+//! Files and directories of this machine, for the [`Finder`].
+
+use super::Finder;
+use rustix::fs::OFlags;
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{BufReader, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// How deep directories may lie in one another.
+const DIRECTORY_DEPTH: usize = 100;
+const BUFFER_SZ: usize = 256 << 10;
+
+/// Looks at a file, or at all files below a directory.
+///
+/// A symbolic link is followed where it is given as `path`, and not below a directory: what it leads to inside the
+/// directory is looked at there, what lies outside was not asked for. Other file systems mounted below are not entered.
+pub fn look(finder: &mut Finder, path: &Path) {
+    let shown = path.display().to_string();
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) => return finder.unreadable(&shown, format!("cannot be looked at: {error}")),
+    };
+    if meta.is_dir() {
+        let root = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut walk = Walk { root, device: meta.dev(), skipped: BTreeMap::new() };
+        walk.directory(finder, path, 0);
+        for (why, (count, first)) in walk.skipped {
+            let files = if count == 1 { "file" } else { "files" };
+            finder.skipped(&shown, format!("{count} {files} not looked at: {why} ({first})"));
+        }
+    } else if meta.is_file() {
+        file(finder, path, &meta);
+    } else {
+        finder.unreadable(&shown, format!("is {}, neither a file nor a directory", special(&meta)));
+    }
+}
+
+fn special(meta: &Metadata) -> &'static str {
+    let kind = meta.file_type();
+    match () {
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_block_device() => "a block device",
+        () => "a character device",
+    }
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    // A file that became a pipe since it was looked at must not be waited for.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("is no longer a file")) }
+}
+
+fn file(finder: &mut Finder, path: &Path, meta: &Metadata) {
+    let shown = path.display().to_string();
+    match open(path) {
+        Ok(file) => finder.look(&shown, &mut BufReader::with_capacity(BUFFER_SZ, file), meta.len()),
+        Err(error) => finder.unreadable(&shown, format!("cannot be opened: {error}")),
+    }
+}
+
+struct Walk {
+    root: PathBuf,
+    device: u64,
+    /// Why files were not looked at, how many, and the first.
+    skipped: BTreeMap<&'static str, (usize, String)>,
+}
+
+impl Walk {
+    fn skip(&mut self, why: &'static str, path: &Path) {
+        self.skipped.entry(why).or_insert_with(|| (0, path.display().to_string())).0 += 1;
+    }
+
+    fn directory(&mut self, finder: &mut Finder, path: &Path, depth: usize) {
+        let shown = || path.display().to_string();
+        if depth > DIRECTORY_DEPTH {
+            return self.skip("they lie in too many directories", path);
+        }
+        if path.join("oci-layout").is_file() && path.join("index.json").is_file() {
+            return self.layout(finder, path);
+        }
+        let mut entries: Vec<PathBuf> = match fs::read_dir(path) {
+            Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+            Err(error) => return finder.unreadable(&shown(), format!("cannot be listed: {error}")),
+        };
+        entries.sort();
+        for path in entries {
+            match fs::symlink_metadata(&path) {
+                Ok(meta) if meta.is_symlink() => self.link(&path),
+                Ok(meta) if meta.dev() != self.device => self.skip("they lie on another file system", &path),
+                Ok(meta) if meta.is_dir() => self.directory(finder, &path, depth + 1),
+                Ok(meta) if meta.is_file() => file(finder, &path, &meta),
+                Ok(_) => self.skip("they are pipes, sockets or devices", &path),
+                Err(error) => {
+                    finder.unreadable(&path.display().to_string(), format!("cannot be looked at: {error}"));
+                }
+            }
+        }
+    }
+
+    /// A link to something inside is nothing new; one that leads nowhere is no file.
+    fn link(&mut self, path: &Path) {
+        if fs::canonicalize(path).is_ok_and(|target| !target.starts_with(&self.root)) {
+            self.skip("they are links that lead outside", path);
+        }
+    }
+
+    /// A directory that is an OCI image layout: documents and blobs, no directories of other kinds.
+    fn layout(&mut self, finder: &mut Finder, path: &Path) {
+        let mut names = Vec::new();
+        let mut pending = vec![(String::new(), 0)];
+        while let Some((below, depth)) = pending.pop() {
+            let Ok(entries) = fs::read_dir(path.join(&below)) else {
+                finder.unreadable(&path.join(&below).display().to_string(), "cannot be listed".to_owned());
+                continue;
+            };
+            for entry in entries.flatten() {
+                let name = format!("{below}{}", entry.file_name().to_string_lossy());
+                match entry.metadata() {
+                    Ok(meta) if meta.is_dir() && depth < DIRECTORY_DEPTH => {
+                        pending.push((format!("{name}/"), depth + 1));
+                    }
+                    Ok(meta) if meta.is_file() => names.push((name, meta.len())),
+                    _ => {
+                        self.skip(
+                            "they are neither files nor directories of the image layout",
+                            &entry.path(),
+                        );
+                    }
+                }
+            }
+        }
+        names.sort();
+        finder.look_layout(&path.display().to_string(), &names, |name| {
+            Ok(Box::new(BufReader::with_capacity(BUFFER_SZ, open(&path.join(name))?)) as Box<dyn Read>)
+        });
+    }
+}

@@ -1,0 +1,441 @@
+//! The search: one stream after the other, whatever lies inside first.
+
+use super::oci::{Layout, Listing};
+use super::packing::Packing;
+use super::{Digest, Finds, Found, Limits, Note, Place, Trail, ar, carve, cpio, host, oci, zip};
+use bytes::Bytes;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read};
+use std::rc::Rc;
+
+/// Bytes that tell what a stream is: up to the magic of a tar.
+const HEAD_SZ: usize = 512;
+
+/// Looks for objects in streams of bytes and keeps what it finds.
+#[derive(Debug, Default)]
+pub struct Finder {
+    limits: Limits,
+    finds: Finds,
+    by_digest: HashMap<Digest, usize>,
+    places: usize,
+    objects_byte_sz: u64,
+    /// Bytes that may still be read for the file at hand.
+    budget: Rc<Cell<u64>>,
+    /// Members that may still be looked at in the file at hand.
+    members: u64,
+}
+
+/// A stream could not be read to its end; why has been noted.
+struct Broken;
+
+type Looked = Result<Option<Listing>, Broken>;
+
+/// What a stream is, by its first bytes.
+enum Format {
+    Packed(Packing),
+    Ar,
+    Tar,
+    Cpio,
+    Rpm,
+    Zip,
+    Other,
+}
+
+impl Format {
+    fn of(head: &[u8]) -> Format {
+        match head {
+            _ if head.starts_with(ar::MAGIC) => Format::Ar,
+            _ if head.starts_with(cpio::RPM_MAGIC) => Format::Rpm,
+            _ if head.starts_with(zip::MAGIC) => Format::Zip,
+            _ if cpio::is_cpio(head) => Format::Cpio,
+            _ if head.get(257..262) == Some(b"ustar") => Format::Tar,
+            _ => Packing::of(head).map_or(Format::Other, Format::Packed),
+        }
+    }
+}
+
+impl Finder {
+    /// A search under these limits.
+    pub fn new(limits: Limits) -> Finder {
+        Finder { limits, ..Finder::default() }
+    }
+
+    /// Looks at a file of `byte_sz` bytes, shown as `path`.
+    pub fn look(&mut self, path: &str, file: &mut dyn Read, byte_sz: u64) {
+        self.begin(byte_sz);
+        self.finds.looked.files += 1;
+        let trail = Trail::of_file(path);
+        let before = self.finds.looked.byte_sz;
+        if self.stream(file, &trail).is_err() && self.finds.looked.byte_sz == before {
+            self.finds.looked.unreadable += 1;
+        }
+    }
+
+    /// Looks at the files of a directory that is an image layout; `open` gives each by its name below the directory.
+    pub(super) fn look_layout(
+        &mut self,
+        path: &str,
+        names: &[(String, u64)],
+        mut open: impl FnMut(&str) -> io::Result<Box<dyn Read>>,
+    ) {
+        let trail = Trail::of_file(path);
+        let mut layout = Layout::default();
+        for (name, byte_sz) in names {
+            self.begin(*byte_sz);
+            self.finds.looked.files += 1;
+            match open(name) {
+                Ok(mut file) => drop(self.layout_member(&mut file, name, *byte_sz, &mut layout, &trail)),
+                Err(error) => {
+                    self.finds.looked.unreadable += 1;
+                    self.note(&trail.member(name), format!("cannot be opened: {error}"));
+                }
+            }
+        }
+        self.name_layers(&layout, &trail);
+    }
+
+    /// Takes note of something that is not looked at, and why.
+    pub fn skipped(&mut self, path: &str, why: String) {
+        self.finds.notes.push(Note { place: path.to_owned(), what: why });
+    }
+
+    /// As [`Finder::skipped`], for a file that should have been looked at.
+    pub fn unreadable(&mut self, path: &str, why: String) {
+        self.finds.looked.files += 1;
+        self.finds.looked.unreadable += 1;
+        self.skipped(path, why);
+    }
+
+    /// What was found.
+    pub fn finish(self) -> Finds {
+        self.finds
+    }
+
+    fn begin(&mut self, byte_sz: u64) {
+        let budget = byte_sz.saturating_mul(self.limits.ratio).saturating_add(self.limits.base_byte_sz);
+        self.budget.set(budget);
+        self.members = self.limits.members;
+    }
+
+    fn note(&mut self, trail: &Trail, what: String) {
+        self.finds.notes.push(Note { place: trail.names().join(" > "), what });
+    }
+
+    /// Notes why a stream ended early. Where the file's allowance is used up, that is the cause, whatever a reader above says.
+    fn broken(&mut self, trail: &Trail, error: &io::Error) -> Broken {
+        let what = if self.budget.get() == 0 {
+            "unpacks to too much for its size; only what came before was looked at".to_owned()
+        } else {
+            format!("cannot be read to its end: {error}; only what came before was looked at")
+        };
+        self.note(trail, what);
+        Broken
+    }
+
+    fn stream(&mut self, stream: &mut dyn Read, trail: &Trail) -> Looked {
+        let mut head = [0; HEAD_SZ];
+        let got = read_full(stream, &mut head).map_err(|error| self.broken(trail, &error))?;
+        let head = &head[..got];
+        let format = Format::of(head);
+        let mut whole = head.chain(stream);
+        if trail.depth >= self.limits.depth && !matches!(format, Format::Other) {
+            self.note(trail, format!("lies more than {} containers deep; not opened", self.limits.depth));
+            return Ok(None);
+        }
+        match format {
+            Format::Packed(packing) => self.packed(packing, &mut whole, trail),
+            Format::Ar => self.ar(&mut whole, trail),
+            Format::Tar => self.tar(&mut whole, trail),
+            Format::Cpio => self.cpio(&mut whole, trail),
+            Format::Rpm => {
+                cpio::skip_rpm_headers(&mut whole).map_err(|error| self.broken(trail, &error))?;
+                self.stream(&mut whole, &trail.unpacked())
+            }
+            Format::Zip => self.zip(&mut whole, trail),
+            Format::Other => self.bytes(&mut whole, trail),
+        }
+    }
+
+    fn packed(&mut self, packing: Packing, stream: &mut dyn Read, trail: &Trail) -> Looked {
+        let budget = Rc::clone(&self.budget);
+        match packing.unpack(stream) {
+            Ok(unpacked) => self.stream(&mut Charged { inner: unpacked, budget }, &trail.unpacked()),
+            Err(error) => Err(self.broken(trail, &error)),
+        }
+    }
+
+    fn tar(&mut self, stream: &mut dyn Read, trail: &Trail) -> Looked {
+        let mut archive = tar::Archive::new(stream);
+        let mut listing = Listing::default();
+        let mut layout = Layout::default();
+        let mut inner = Ok(None);
+        let entries = archive.entries().map_err(|error| self.broken(trail, &error))?;
+        for entry in entries {
+            let mut entry = match entry {
+                Ok(entry) => entry,
+                // What is inside has said so already.
+                Err(_) if inner.is_err() => return inner,
+                Err(error) => return Err(self.broken(trail, &error)),
+            };
+            self.member(trail)?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            listing.add(&name);
+            let kind = entry.header().entry_type();
+            if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
+                let byte_sz = entry.size();
+                inner = self.layout_member(&mut entry, &name, byte_sz, &mut layout, trail).map(|()| None);
+            }
+        }
+        self.name_layers(&layout, trail);
+        Ok(Some(listing))
+    }
+
+    /// A member of what may be an image layout.
+    fn layout_member(
+        &mut self,
+        stream: &mut dyn Read,
+        name: &str,
+        byte_sz: u64,
+        layout: &mut Layout,
+        trail: &Trail,
+    ) -> Result<(), Broken> {
+        let trail = trail.member(name);
+        let listing = if Layout::may_be_document(name, byte_sz) {
+            let (bytes, whole) = self.read(stream, oci::DOCUMENT_MAX, &trail);
+            layout.add_document(name, &bytes);
+            let listing = self.stream(&mut &bytes[..], &trail)?;
+            whole?;
+            listing
+        } else {
+            self.stream(stream, &trail)?
+        };
+        if let Some(listing) = listing {
+            layout.add_listing(name, listing);
+        }
+        Ok(())
+    }
+
+    /// Says of the objects found below `trail` which layer they came from.
+    fn name_layers(&mut self, layout: &Layout, trail: &Trail) {
+        let layers = layout.layers();
+        if layers.is_empty() {
+            return;
+        }
+        let names = trail.names();
+        let (path, members) = names.split_first().expect("a trail begins with a path");
+        for place in self.finds.objects.iter_mut().flat_map(|object| &mut object.places) {
+            if place.path != *path || !place.members.starts_with(members) {
+                continue;
+            }
+            let mut inside = place.members[members.len()..].iter();
+            let Some(roles) = inside.next().and_then(|name| layers.get(oci::member(name))) else { continue };
+            place.image = roles.first().map(|role| role.image.clone());
+            place.removed = inside.next().is_some_and(|file| layout.is_removed(roles, file));
+        }
+    }
+
+    fn ar(&mut self, stream: &mut dyn Read, trail: &Trail) -> Looked {
+        skip(stream, ar::MAGIC.len() as u64).map_err(|error| self.broken(trail, &error))?;
+        let mut archive = ar::Archive::new(stream);
+        loop {
+            let Some(member) = archive.next().map_err(|error| self.broken(trail, &error))? else {
+                return Ok(None);
+            };
+            self.member(trail)?;
+            self.limited(archive.reader(), member.byte_sz, member.padding, &trail.member(&member.name))?;
+        }
+    }
+
+    fn cpio(&mut self, mut stream: &mut dyn Read, trail: &Trail) -> Looked {
+        while let Some(member) = cpio::next(&mut stream).map_err(|error| self.broken(trail, &error))? {
+            self.member(trail)?;
+            if member.is_file {
+                self.limited(&mut stream, member.byte_sz, member.padding, &trail.member(&member.name))?;
+            } else {
+                skip(&mut stream, member.byte_sz + member.padding)
+                    .map_err(|error| self.broken(trail, &error))?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks at the next `byte_sz` bytes of a stream, and leaves it behind them and their padding.
+    fn limited(
+        &mut self,
+        stream: &mut impl Read,
+        byte_sz: u64,
+        padding: u64,
+        trail: &Trail,
+    ) -> Result<(), Broken> {
+        let mut body = stream.take(byte_sz);
+        // What is damaged inside does not end the archive around it.
+        let inner = self.stream(&mut body, trail);
+        let rest = body.limit() + padding;
+        match skip(stream, rest) {
+            Ok(()) => Ok(()),
+            // Many an archive ends without the padding of its last member.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && body_is_whole(rest, padding) => Ok(()),
+            Err(_) if inner.is_err() => Err(Broken),
+            Err(error) => Err(self.broken(trail, &error)),
+        }
+    }
+
+    fn zip(&mut self, stream: &mut dyn Read, trail: &Trail) -> Looked {
+        let (bytes, whole) = self.read(stream, self.limits.member_byte_sz, trail);
+        // Its directory is at its end.
+        whole?;
+        let members = zip::members(&bytes).map_err(|error| self.broken(trail, &error))?;
+        for member in members {
+            let member = member.map_err(|error| self.broken(trail, &error))?;
+            self.member(trail)?;
+            let trail = trail.member(&member.name);
+            match member.unpack() {
+                Ok(unpacked) => {
+                    let budget = Rc::clone(&self.budget);
+                    // A damaged member costs itself.
+                    let _ = self.stream(&mut Charged { inner: unpacked, budget }, &trail);
+                }
+                Err(error) => self.note(&trail, format!("not looked at: {error}")),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Counts a member.
+    fn member(&mut self, trail: &Trail) -> Result<(), Broken> {
+        self.finds.looked.members += 1;
+        if self.members == 0 {
+            self.note(
+                trail,
+                format!("has more than {} members; the others were not looked at", self.limits.members),
+            );
+            return Err(Broken);
+        }
+        self.members -= 1;
+        Ok(())
+    }
+
+    /// The bytes of a stream, as many as may be held, and whether it ended early.
+    fn read(&mut self, stream: &mut dyn Read, most: u64, trail: &Trail) -> (Bytes, Result<(), Broken>) {
+        let mut bytes = Vec::new();
+        let mut charged = Charged { inner: stream, budget: Rc::clone(&self.budget) };
+        let result = (&mut charged).take(most).read_to_end(&mut bytes);
+        self.finds.looked.byte_sz += bytes.len() as u64;
+        let result = result.map(drop).map_err(|error| self.broken(trail, &error));
+        if result.is_ok() && bytes.len() as u64 == most && matches!(charged.read(&mut [0]), Ok(1)) {
+            self.note(trail, format!("is larger than {most} bytes; the rest was not looked at"));
+        }
+        (bytes.into(), result)
+    }
+
+    /// Searches what is no container.
+    fn bytes(&mut self, stream: &mut dyn Read, trail: &Trail) -> Looked {
+        let (bytes, whole_stream) = self.read(stream, self.limits.member_byte_sz, trail);
+        let (carved, untried) = carve::objects(&bytes);
+        if untried {
+            self.note(trail, "has too many beginnings of packed streams; not all were tried".to_owned());
+        }
+        let whole = carved.first().is_some_and(|first| first.range == (0..bytes.len()));
+        let host = if carved.is_empty() || whole { None } else { host::Host::parse(&bytes) };
+        for found in carved {
+            let off = found.off as u64;
+            let (packed, object) = match found.unpacked {
+                Some((packing, object)) => (Some(packing.name()), Bytes::from(object)),
+                None if whole => (None, bytes.clone()),
+                // A copy, so that an object does not keep the executable around it.
+                None => (None, Bytes::copy_from_slice(&bytes[found.range])),
+            };
+            let mut names = trail.names();
+            let place = Place {
+                path: names.remove(0),
+                members: names,
+                off,
+                packed,
+                section: host.as_ref().and_then(|host| host.section(off)),
+                symbol: host.as_ref().and_then(|host| host.symbol(off)),
+                image: None,
+                removed: false,
+            };
+            self.found(object, place);
+        }
+        whole_stream.map(|()| None)
+    }
+
+    fn found(&mut self, bytes: Bytes, place: Place) {
+        let full = |finder: &mut Finder, what: String| {
+            // Said once.
+            if finder.finds.notes.last().is_none_or(|note| note.what != what) {
+                finder.finds.notes.push(Note { place: place.to_string(), what });
+            }
+        };
+        if self.places == self.limits.places {
+            let what =
+                format!("more than {} objects were found; the others are left out", self.limits.places);
+            return full(self, what);
+        }
+        let digest = Digest::of(&bytes);
+        if let Some(&known) = self.by_digest.get(&digest) {
+            self.finds.objects[known].places.push(place);
+        } else {
+            let byte_sz = self.objects_byte_sz + bytes.len() as u64;
+            if byte_sz > self.limits.objects_byte_sz {
+                let what = format!(
+                    "more than {} bytes of objects were found; the others are left out",
+                    self.limits.objects_byte_sz
+                );
+                return full(self, what);
+            }
+            self.objects_byte_sz = byte_sz;
+            self.by_digest.insert(digest, self.finds.objects.len());
+            self.finds.objects.push(Found { digest, bytes, places: vec![place] });
+        }
+        self.places += 1;
+    }
+}
+
+/// Whether only padding is missing.
+fn body_is_whole(rest: u64, padding: u64) -> bool {
+    rest == padding
+}
+
+/// A stream whose bytes count against the allowance of the file they come from.
+struct Charged<R> {
+    inner: R,
+    budget: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Charged<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.budget.get();
+        if left == 0 && !buffer.is_empty() {
+            return Err(io::Error::other("unpacks to too much for its size"));
+        }
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let got = self.inner.read(&mut buffer[..most])?;
+        self.budget.set(left - got as u64);
+        Ok(got)
+    }
+}
+
+/// Fills `buffer` as far as the stream goes.
+pub(super) fn read_full(stream: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+    let mut got = 0;
+    while got < buffer.len() {
+        match stream.read(&mut buffer[got..]) {
+            Ok(0) => break,
+            Ok(more) => got += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(got)
+}
+
+/// Leaves `byte_sz` bytes of a stream behind.
+pub(super) fn skip(stream: &mut (impl Read + ?Sized), byte_sz: u64) -> io::Result<()> {
+    match io::copy(&mut stream.take(byte_sz), &mut io::sink())? {
+        skipped if skipped == byte_sz => Ok(()),
+        _ => Err(ErrorKind::UnexpectedEof.into()),
+    }
+}

@@ -1,0 +1,3 @@
+//! The store of kernels' BTF.
+
+pub mod pack;

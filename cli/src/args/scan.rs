@@ -1,0 +1,54 @@
+//! Arguments of `portolan scan`.
+
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+const AFTER_HELP: &str = "\
+Examples:
+  portolan scan probe.bpf.o
+      what each program of an object needs
+  portolan scan libbpf-tools_0.31.0_amd64.deb
+      the objects inside the executables of a package
+  portolan scan /usr/sbin -o json
+      everything below a directory, for programs
+  portolan scan image.tar --extract objects/
+      the objects of a container image, written to files
+
+Exit codes, the same in every output format:
+  0    what was found could be read, or nothing was found
+  1    portolan itself failed
+  2    bad usage; nothing that was given could be read, or no object that was found";
+
+/// Where objects are looked for, and how they are shown.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct ScanArgs {
+    /// Files and directories: objects, archives (ar, tar, cpio, zip), packages (deb, rpm), container images (OCI layout
+    /// or tar), executables and libraries.
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+
+    /// Writes every object that was found to a file of its own in this directory; files that are there are kept.
+    #[arg(long, value_name = "DIR")]
+    pub extract: Option<PathBuf>,
+
+    /// Also writes the result, as `-o json` does, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
+    /// Format of the result on stdout. Messages always go to stderr.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ScanFormat,
+}
+
+/// The formats. Every one is rendered from the same data; none changes the exit code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum ScanFormat {
+    /// For people: a line for each program.
+    #[default]
+    Table,
+    /// For people: each program with all that it needs, each map, every place.
+    Wide,
+    /// For programs: one JSON document; see `portolan schema ScanReport`.
+    Json,
+}

@@ -1,0 +1,261 @@
+//! Objects and what they need, for people.
+
+use super::screen::{Screen, Tone};
+use super::table::{Cell, Table};
+use super::text::{labelled, line, paragraph};
+use crate::report::scan::{EntryNeeds, MapNeeds, ObjectEntry, PlaceEntry, ScanReport, ScanSummary};
+use std::fmt::Write as _;
+
+/// Places of one object that the short form shows.
+const PLACES_SHOWN: usize = 3;
+/// Notes that the short form shows.
+const NOTES_SHOWN: usize = 20;
+
+/// A line for each program.
+pub fn table(report: &ScanReport, screen: &Screen) -> String {
+    let mut text = headline(&report.summary, screen);
+    for object in &report.objects {
+        text.push_str(&title(object, PLACES_SHOWN, screen));
+        let Some(needs) = object.needs.as_ref().filter(|needs| !needs.entries.is_empty()) else { continue };
+        let mut table = Table::new(["PROGRAM", "TYPE", "ATTACHES TO", "NEEDS"]);
+        for entry in &needs.entries {
+            table.row([line(&entry.name).into(), kind(entry), target(entry).into(), in_short(entry).into()]);
+        }
+        text.push_str(&table.render(screen, 2));
+    }
+    text + &notes(report, NOTES_SHOWN, screen)
+}
+
+/// All that is known of each object.
+pub fn wide(report: &ScanReport, screen: &Screen) -> String {
+    let mut text = headline(&report.summary, screen);
+    for object in &report.objects {
+        text.push_str(&title(object, usize::MAX, screen));
+        let Some(needs) = &object.needs else { continue };
+        for (label, content) in [
+            ("byte order", needs.byte_order.clone()),
+            ("BTF kinds", needs.btf_kinds.join(", ")),
+            ("left to its loader", needs.left_to_loader.join("; ")),
+        ] {
+            text.push_str(&part(label, &content, 2, screen));
+        }
+        for entry in &needs.entries {
+            text.push_str(&program(entry, screen));
+        }
+        if !needs.maps.is_empty() {
+            text.push('\n');
+            text.push_str(&maps(&needs.maps, screen));
+        }
+    }
+    text + &notes(report, usize::MAX, screen)
+}
+
+fn headline(summary: &ScanSummary, screen: &Screen) -> String {
+    let mut text = format!(
+        "{} with {} at {}; looked at {}",
+        count(summary.objects, "object"),
+        count(summary.entries, "program"),
+        count(summary.places, "place"),
+        count(summary.files as usize, "file"),
+    );
+    if summary.members > 0 {
+        let _ = write!(text, " with {}", count(summary.members as usize, "member"));
+    }
+    let _ = write!(text, ", {}", size(summary.bytes));
+    if summary.damaged > 0 {
+        let _ = write!(text, "; {} cannot be read", count(summary.damaged, "object"));
+    }
+    if summary.unreadable > 0 {
+        let _ = write!(text, "; {} could not be read", count(summary.unreadable as usize, "file"));
+    }
+    paragraph(&text, 0, screen.columns)
+}
+
+fn title(object: &ObjectEntry, places: usize, screen: &Screen) -> String {
+    let name = line(&object.name);
+    let license = object.needs.as_ref().map_or(String::new(), |needs| {
+        if needs.license.is_empty() {
+            ", no licence".to_owned()
+        } else {
+            format!(", {}", line(&needs.license))
+        }
+    });
+    let about = format!("{name} ({} bytes, sha256 {}{license})", object.bytes, &object.sha256[..12]);
+    let about = paragraph(&about, 0, screen.columns);
+    let mut text = format!("\n{}", about.replacen(&name, &screen.paint(Tone::Strong, &name), 1));
+    for shown in object.places.iter().take(places) {
+        text.push_str(&paragraph(&place(shown), 2, screen.columns));
+    }
+    if object.places.len() > places {
+        let more = count(object.places.len() - places, "more place");
+        text.push_str(&paragraph(&format!("and {more}, with -o wide"), 2, screen.columns));
+    }
+    if let Some(error) = &object.error {
+        let error = paragraph(&format!("cannot be read: {}", line(error)), 2, screen.columns);
+        text.push_str(&screen.paint(Tone::Bad, error.trim_end()));
+        text.push('\n');
+    }
+    text
+}
+
+fn place(place: &PlaceEntry) -> String {
+    let mut text = line(&place.path);
+    for member in &place.members {
+        let _ = write!(text, " > {}", line(member));
+    }
+    let symbol = place.symbol.as_deref().map(|symbol| format!("symbol {}", line(symbol)));
+    let within: Vec<String> = place.section.as_deref().map(line).into_iter().chain(symbol).collect();
+    if place.offset > 0 || !within.is_empty() {
+        let _ = write!(text, " at {:#x}", place.offset);
+    }
+    if !within.is_empty() {
+        let _ = write!(text, " in {}", within.join(", "));
+    }
+    if let Some(packed) = &place.packed {
+        let _ = write!(text, ", packed with {}", line(packed));
+    }
+    if let Some(image) = &place.image {
+        let _ = write!(text, " ({})", line(image));
+    }
+    if place.removed {
+        text.push_str(" (deleted or replaced by a later layer)");
+    }
+    text
+}
+
+fn kind(entry: &EntryNeeds) -> Cell {
+    match &entry.prog_type {
+        Some(kind) => line(kind).into(),
+        None => Cell::toned("unknown section", Tone::Warn),
+    }
+}
+
+fn target(entry: &EntryNeeds) -> String {
+    match (&entry.target, &entry.target_module) {
+        (Some(target), Some(module)) => format!("{}:{}", line(module), line(target)),
+        (Some(target), None) => line(target),
+        (None, _) => entry.attach_type.as_deref().map_or(String::new(), line),
+    }
+}
+
+/// What decides most often whether a program runs.
+fn in_short(entry: &EntryNeeds) -> String {
+    let mut needs = vec![count(entry.insns, "instruction")];
+    for (names, what) in [(&entry.helpers, "helper"), (&entry.maps, "map")] {
+        if !names.is_empty() {
+            needs.push(count(names.len(), what));
+        }
+    }
+    if entry.core_relocations > 0 {
+        needs.push(count(entry.core_relocations, "CO-RE relocation"));
+    }
+    let named = [("kfuncs", &entry.kfuncs), ("kernel variables", &entry.ksyms), ("ISA", &entry.isa)];
+    for (what, names) in named.into_iter().filter(|(_, names)| !names.is_empty()) {
+        needs.push(format!("{what} {}", line(&names.join(" "))));
+    }
+    if !entry.helpers_denied_by_license.is_empty() {
+        needs.push(format!("a GPL licence for {}", line(&entry.helpers_denied_by_license.join(" "))));
+    }
+    needs.extend(marks(entry).map(str::to_owned));
+    needs.join(", ")
+}
+
+fn marks(entry: &EntryNeeds) -> impl Iterator<Item = &'static str> {
+    let marks = [
+        (entry.sleepable, "may sleep"),
+        (entry.loops, "loops"),
+        (entry.subprograms, "subprograms"),
+        (entry.needs_kernel_btf, "the kernel's BTF"),
+        (entry.reads_pt_regs, "registers of this architecture"),
+        (!entry.autoload, "not loaded unasked"),
+    ];
+    marks.into_iter().filter(|(set, _)| *set).map(|(_, mark)| mark)
+}
+
+fn program(entry: &EntryNeeds, screen: &Screen) -> String {
+    let name = line(&entry.name);
+    let heading = paragraph(&format!("{name} ({})", line(&entry.section)), 2, screen.columns);
+    let mut text = format!("\n{}", heading.replacen(&name, &screen.paint(Tone::Strong, &name), 1));
+    let kind = entry.prog_type.as_deref().unwrap_or("unknown section");
+    let attach_type =
+        entry.attach_type.as_deref().map_or(String::new(), |kind| format!(", attached as {kind}"));
+    let relocations =
+        if entry.core_relocations == 0 { String::new() } else { entry.core_relocations.to_string() };
+    let guarded = if entry.guarded { "some needs may be switched off when it is loaded" } else { "" };
+    for (label, content) in [
+        ("type", format!("{kind}{attach_type}")),
+        ("attaches to", entry.target.as_ref().map_or(String::new(), |_| target(entry))),
+        ("instructions", entry.insns.to_string()),
+        ("instruction set", entry.isa.join(", ")),
+        ("helpers", entry.helpers.join(", ")),
+        ("denied by licence", entry.helpers_denied_by_license.join(", ")),
+        ("kfuncs", entry.kfuncs.join(", ")),
+        ("configuration", entry.kconfigs.join(", ")),
+        ("kernel variables", entry.ksyms.join(", ")),
+        ("maps", entry.maps.join(", ")),
+        ("CO-RE relocations", relocations),
+        ("also", marks(entry).collect::<Vec<_>>().join(", ")),
+        ("guarded", guarded.to_owned()),
+    ] {
+        text.push_str(&part(label, &content, 4, screen));
+    }
+    text
+}
+
+fn part(label: &str, content: &str, indent: usize, screen: &Screen) -> String {
+    if content.is_empty() {
+        String::new()
+    } else {
+        labelled(label, indent, &line_or_more(content), 24, screen.columns)
+    }
+}
+
+/// Lists are longer than a line of foreign text may be: each name is made safe by itself.
+fn line_or_more(content: &str) -> String {
+    content.split(", ").map(line).collect::<Vec<_>>().join(", ")
+}
+
+fn maps(maps: &[MapNeeds], screen: &Screen) -> String {
+    let mut table = Table::new(["MAP", "TYPE", "ENTRIES", "FLAGS", "ALSO"]);
+    for map in maps {
+        let inner = map.inner.as_deref().map(|inner| format!("of {}", line(inner)));
+        let data = map.global_data.then(|| "global variables".to_owned());
+        let pinned = map.pinned.then(|| "pinned by name".to_owned());
+        let also: Vec<String> = inner.into_iter().chain(data).chain(pinned).collect();
+        table.row([
+            line(&map.name).into(),
+            line(&map.map_type).into(),
+            map.max_entries.to_string().into(),
+            if map.flags == 0 { String::new() } else { format!("{:#x}", map.flags) }.into(),
+            also.join(", ").into(),
+        ]);
+    }
+    table.render(screen, 2)
+}
+
+fn notes(report: &ScanReport, most: usize, screen: &Screen) -> String {
+    let mut text = String::new();
+    for note in report.notes.iter().take(most) {
+        let note = format!("note: {}: {}", line(&note.place), line(&note.message));
+        text.push_str(&paragraph(&note, 0, screen.columns));
+    }
+    if report.notes.len() > most {
+        let more = count(report.notes.len() - most, "more note");
+        text.push_str(&paragraph(&format!("and {more}, with -o wide"), 0, screen.columns));
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => count(bytes as usize, "byte"),
+        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
+        1_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10),
+    }
+}

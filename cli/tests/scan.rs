@@ -1,0 +1,81 @@
+//! `portolan scan` as a process: what it finds, what it says of what it does not, and what it writes.
+
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn scan(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+    command.arg("scan").args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+fn report(args: &[&str]) -> (Value, i32) {
+    let output = scan(&[args, &["-o", "json"]].concat());
+    let document = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{args:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)));
+    (document, output.status.code().expect("scan exits, it is not killed"))
+}
+
+fn shipped() -> PathBuf {
+    let objects = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ebpf/objects");
+    let mut objects: Vec<PathBuf> =
+        fs::read_dir(objects).unwrap().map(|entry| entry.unwrap().path()).collect();
+    objects.sort();
+    objects.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "o")).unwrap()
+}
+
+#[test]
+fn a_damaged_object_among_others_costs_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = fs::read(shipped()).unwrap();
+    fs::write(dir.path().join("whole.o"), &object).unwrap();
+    fs::write(dir.path().join("damaged.o"), &object[..object.len() / 2]).unwrap();
+    let (document, code) = report(&[dir.path().to_str().unwrap()]);
+    assert_eq!(code, 0);
+    assert_eq!((&document["summary"]["objects"], &document["summary"]["damaged"]), (&2.into(), &1.into()));
+    let (document, code) = report(&[dir.path().join("damaged.o").to_str().unwrap()]);
+    assert_eq!(code, 2, "{document}");
+}
+
+#[test]
+fn what_is_no_file_is_not_waited_for_and_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("empty"), b"").unwrap();
+    symlink("/etc/hostname", dir.path().join("outside")).unwrap();
+    symlink(dir.path(), dir.path().join("cycle")).unwrap();
+    assert!(Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap().success());
+    let (document, code) = report(&[dir.path().to_str().unwrap()]);
+    assert_eq!((code, &document["summary"]["files"]), (0, &1.into()));
+    let notes = document["notes"].to_string();
+    assert!(notes.contains("pipes, sockets or devices"), "{notes}");
+    assert!(notes.contains("links that lead outside") || !Path::new("/etc/hostname").exists(), "{notes}");
+    assert_eq!(scan(&[dir.path().join("pipe").to_str().unwrap()]).status.code(), Some(2));
+}
+
+#[test]
+fn objects_are_extracted_once_and_files_that_are_there_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (object, out) = (shipped(), dir.path().join("out"));
+    let (object, out) = (object.to_str().unwrap(), out.to_str().unwrap());
+    for _ in 0..2 {
+        assert_eq!(scan(&[object, "--extract", out]).status.code(), Some(0));
+    }
+    let extracted: Vec<PathBuf> = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(extracted.len(), 1);
+    assert_eq!(fs::read(&extracted[0]).unwrap(), fs::read(object).unwrap());
+    fs::write(&extracted[0], b"mine").unwrap();
+    assert_eq!(scan(&[object, "--extract", out]).status.code(), Some(2));
+    assert_eq!(fs::read(&extracted[0]).unwrap(), b"mine");
+}
+
+#[test]
+fn the_report_is_what_json_says_whatever_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (object, file) = (shipped(), dir.path().join("report.json"));
+    let object = object.to_str().unwrap();
+    let shown = scan(&[object, "-o", "wide", "--report", file.to_str().unwrap()]);
+    assert_eq!(shown.status.code(), Some(0));
+    assert_eq!(fs::read(file).unwrap(), scan(&[object, "-o", "json"]).stdout);
+}
