@@ -115,7 +115,7 @@ pub fn derive(object: &BpfObject) -> Requirements {
         big_endian: object.big_endian,
         license: object.license.clone(),
         gpl_compatible: object.gpl_compatible(),
-        entries: object.entries.iter().map(|entry| entry_requirements(object, entry)).collect(),
+        entries: object.entries.iter().map(|entry| of_entry(object, entry)).collect(),
         maps: object
             .maps
             .iter()
@@ -133,7 +133,8 @@ pub fn derive(object: &BpfObject) -> Requirements {
     }
 }
 
-fn entry_requirements(object: &BpfObject, entry: &Entry) -> EntryRequirements {
+/// What one entry needs; an entry of `object`, or one made of a part of its instructions.
+pub fn of_entry(object: &BpfObject, entry: &Entry) -> EntryRequirements {
     let externs = |kind: ExternKind, with_weak: bool| -> BTreeSet<String> {
         entry
             .extern_refs
@@ -193,7 +194,7 @@ mod tests {
     #[test]
     fn whatever_a_relocation_makes_a_constant_of_may_guard_and_an_offset_may_not() {
         for kind in 0..=CoreReloKind::TypeMatches as u32 {
-            let relo = CoreReloRecord { byte_off: 0, type_id: TypeId(1), access_str_off: 0, kind, order: 0 };
+            let relo = CoreReloRecord { byte_off: 0, type_id: TypeId(1), access_str_off: 0, kind };
             let entry = Entry {
                 name: "entry".to_owned(),
                 section: "raw_tp".to_owned(),
@@ -215,7 +216,6 @@ mod tests {
                 maps: Vec::new(),
                 externs: Vec::new(),
                 left_to_loader: Vec::new(),
-                text_relos: Vec::new(),
             };
             let guarded = derive(&object).entries[0].guarded;
             assert_eq!(guarded, kind != CoreReloKind::FieldByteOffset as u32, "kind {kind}");

@@ -49,6 +49,7 @@ fn each_entry_loads_or_not_for_its_own_reason() {
 fn a_module_that_is_named_as_loaded_decides() {
     let with = |modules: &[&str]| Options {
         loaded_modules: Some(modules.iter().map(|module| (*module).to_owned()).collect::<BTreeSet<_>>()),
+        ..Options::default()
     };
     let kernel = kernel();
     let loaded = verdicts(&kernel, "entries.bpfel.o", &with(&["made"]));

@@ -104,12 +104,16 @@ impl<'a> Offline<'a> {
         Some(types)
     }
 
-    /// `LINUX_VERSION_CODE`, which objects may read: from the release's first three numbers.
+    /// `LINUX_VERSION_CODE`, which objects may read, as libbpf tells it (`get_kernel_version()`,
+    /// tools/lib/bpf/libbpf_probes.c): Debian keeps it in the banner; Ubuntu in a file of the running system, so that it
+    /// is not known here. Elsewhere it is the release's.
     pub fn version_code(&self) -> Option<u32> {
-        let mut numbers =
-            self.kernel.release.as_deref()?.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-        let [major, minor, patch] = [numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?];
-        Some(major.min(255) << 16 | minor.min(255) << 8 | patch.min(255))
+        let banner = self.kernel.banner.as_deref().unwrap_or_default();
+        match banner.rsplit_once("Debian ") {
+            Some((_, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => version_code(version),
+            _ if banner.contains("-Ubuntu ") => None,
+            _ => version_code(self.kernel.release.as_deref()?),
+        }
     }
 
     /// An option of the configuration.
@@ -192,8 +196,44 @@ impl<'a> Offline<'a> {
     }
 }
 
+/// The code of a version's first three numbers; the last is 255 at most, as in `KERNEL_VERSION()`.
+fn version_code(version: &str) -> Option<u32> {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next()?.ok();
+    let (major, minor, patch) = (next()?, next()?, next().unwrap_or(0));
+    Some(major.min(255) << 16 | minor.min(255) << 8 | patch.min(255))
+}
+
 fn bpf_enumerators(btf: &Btf) -> HashSet<String> {
     let enums = btf.own_ids().map(|id| btf.ty(id)).filter(|ty| ty.is_any_enum());
     let names = enums.flat_map(|ty| ty.enumerators().map(|enumerator| enumerator.name));
     names.filter(|name| name.starts_with("BPF_")).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_one_that_the_distribution_tells() {
+        let code = |release: &str, banner: &str| {
+            let kernel = Kernel {
+                release: Some(release.to_owned()),
+                banner: Some(banner.to_owned()),
+                ..Kernel::default()
+            };
+            Offline::new(&kernel).version_code()
+        };
+        let debian = "Linux version 5.10.0-46-cloud-amd64 (debian-kernel@lists.debian.org) (gcc-10 (Debian 10.2.1-6) \
+                      10.2.1) #1 SMP Debian 5.10.262-1 (2026-09-20)";
+        assert_eq!(code("5.10.0-46-cloud-amd64", debian), Some(u32::from_be_bytes([0, 5, 10, 255])));
+        let debian = debian.replace("5.10.262", "5.10.42");
+        assert_eq!(code("5.10.0-46-cloud-amd64", &debian), Some(u32::from_be_bytes([0, 5, 10, 42])));
+        assert_eq!(code("5.15.0-105-generic", "Linux version 5.15.0-105 (buildd) #115-Ubuntu SMP Mon"), None);
+        assert_eq!(
+            code("6.6.3", "Linux version 6.6.3 (root@host) #1 SMP"),
+            Some(u32::from_be_bytes([0, 6, 6, 3]))
+        );
+        assert_eq!(code("7.3-cloud-amd64", ""), Some(u32::from_be_bytes([0, 7, 3, 0])));
+    }
 }

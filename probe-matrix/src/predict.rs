@@ -5,6 +5,7 @@
 //! are told apart, since a kernel may do the one and not the other. What only a running node has (mounts, active security
 //! modules) is listed and decides nothing.
 
+mod reached;
 mod target;
 
 use crate::assess::{self, Node, against};
@@ -13,11 +14,13 @@ use crate::facts::{Evidence, Fact, Support};
 use crate::select::reason_of;
 use crate::verdict::{Check, Outcome, Reason, Stage, Verdict};
 use btf_catalog::core::{
-    CoreError, ExternOutcome, KernelSide, KernelSymbol, RelocatedEntry, Relocator, Resolution, TargetBtf,
+    ExternOutcome, KernelSide, KernelSymbol, Relocated, RelocatedEntry, Relocator, Resolution, TargetBtf,
 };
 use btf_catalog::object::{Entry, Extern};
+use btf_catalog::reach::{Constants, Walk};
 use btf_catalog::require::{self, EntryRequirements, Requirements};
 use btf_catalog::{BpfObject, ProgType};
+use reached::Reached;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -26,6 +29,8 @@ use std::collections::BTreeSet;
 pub struct Options {
     /// The modules that are loaded. `None`: not known, so that whatever needs a module is undecided and names it.
     pub loaded_modules: Option<BTreeSet<String>>,
+    /// What the loader sets before it loads. `None`: the object as its compiler left it.
+    pub constants: Option<Constants>,
 }
 
 /// The verdict on one stage of an entry.
@@ -61,19 +66,19 @@ pub struct EntryVerdict {
 
 /// Predicts every entry of an object as if it were loaded alone, by libbpf and with all capabilities.
 pub fn predict(object: &BpfObject, kernel: &Offline, options: &Options) -> Vec<EntryVerdict> {
-    let requirements = require::derive(object);
     let types = kernel.types_with(options.loaded_modules.as_ref());
+    let mut constants = options.constants.clone().unwrap_or_else(|| Constants::of(object));
+    constants.externs = types.as_ref().map(|types| resolve_externs(object, kernel, types, options));
     let mut predictor = Predictor {
         object,
         kernel,
-        externs: types.as_ref().map(|types| resolve_externs(object, kernel, types, options)),
         relocator: types.as_ref().map(|types| Relocator::new(object, types)),
-        types: types.as_ref(),
+        types: types.clone(),
+        constants,
         modules_told: options.loaded_modules.is_some(),
-        maps: &requirements,
+        all: require::derive(object),
     };
-    let entries = object.entries.iter().zip(&requirements.entries);
-    entries.map(|(entry, needs)| predictor.entry(entry, needs)).collect()
+    object.entries.iter().map(|entry| predictor.entry(entry)).collect()
 }
 
 fn resolve_externs(object: &BpfObject, kernel: &Offline, types: &TargetBtf, options: &Options) -> Resolution {
@@ -97,35 +102,35 @@ fn resolve_externs(object: &BpfObject, kernel: &Offline, types: &TargetBtf, opti
 struct Predictor<'a> {
     object: &'a BpfObject,
     kernel: &'a Offline<'a>,
-    types: Option<&'a TargetBtf>,
-    externs: Option<Resolution>,
+    types: Option<TargetBtf>,
     relocator: Option<Relocator<'a>>,
+    constants: Constants,
     modules_told: bool,
-    maps: &'a Requirements,
+    /// The object's needs as a whole, for its maps.
+    all: Requirements,
 }
 
 impl Predictor<'_> {
-    fn entry(&mut self, entry: &Entry, needs: &EntryRequirements) -> EntryVerdict {
-        let alone = Requirements {
-            entries: vec![EntryRequirements { autoload: true, ..needs.clone() }],
-            ..self.maps.clone()
+    fn entry(&mut self, entry: &Entry) -> EntryVerdict {
+        let relocated = self.relocator.as_mut().map(|relocator| relocator.relocate(entry));
+        let (relocated, failed) = match relocated {
+            Some(Ok(relocated)) => (Some(relocated), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
         };
-        let facts = self.kernel.facts_for(&alone);
-        let installed = (!self.modules_told).then_some(self.kernel);
-        let mut checks = assess::assess(&alone, Node { facts: &facts, btf: self.types, installed });
-        checks.extend(left_to_loader(needs));
-        checks.extend(self.relocations(entry, needs));
-        checks.extend(self.externs());
-        checks.extend(conditions(needs));
-        checks.extend(self.target(needs));
-        checks.extend(self.context(needs));
-        checks.extend(walk(needs));
+        let reached = Reached::new(self.object, entry, relocated.as_ref(), &self.constants);
+        let mut checks = self.of_needs(&reached);
+        checks.extend(failed.map(|error| {
+            told(Stage::Load, "PTL0302", error.access, "btf.vmlinux", Support::No, &error.what)
+        }));
+        checks.extend(relocated.iter().flat_map(|relocated| poison(&reached, relocated)));
+        checks.extend(self.externs(&reached));
         let on_node = |check: &Check| ["mounts.", "security."].iter().any(|of| check.fact.starts_with(of));
         let (of_node, checks): (Vec<_>, Vec<_>) = checks.into_iter().partition(on_node);
         EntryVerdict {
-            section: needs.section.clone(),
-            program: needs.name.clone(),
-            autoload: needs.autoload,
+            section: entry.section.clone(),
+            program: entry.name.clone(),
+            autoload: self.constants.loads(entry),
             load: judge(&checks, Stage::Load),
             attach: judge(&checks, Stage::Attach),
             on_node: of_node.into_iter().map(|check| check.requirement).collect(),
@@ -133,39 +138,41 @@ impl Predictor<'_> {
         }
     }
 
-    /// Relocates the entry: what is poisoned and surely reached is refused by the verifier.
-    fn relocations(&mut self, entry: &Entry, needs: &EntryRequirements) -> Vec<Check> {
-        let Some(relocator) = &mut self.relocator else { return Vec::new() };
-        let relocated: Result<RelocatedEntry, CoreError> = relocator.relocate(entry);
-        match relocated {
-            Err(error) => vec![told(
-                Stage::Load,
-                "PTL0302",
-                error.access.clone(),
-                "btf.vmlinux",
-                Support::No,
-                &error.what,
-            )],
-            Ok(relocated) => {
-                let poisoned = relocated.poisoned().map(|(relocated, why)| {
-                    let fact = Fact::new(Support::No, Evidence::Derived, "CO-RE").reason(why);
-                    against(
-                        Stage::Load,
-                        "PTL0301",
-                        relocated.access.clone(),
-                        "btf.vmlinux",
-                        Some(&fact),
-                        needs.guarded,
-                    )
-                });
-                poisoned.collect()
+    /// Everything that the walked instructions need. What is only walked perhaps cannot block.
+    fn of_needs(&self, reached: &Reached) -> Vec<Check> {
+        let perhaps = reached.needs(Walk::May);
+        let mut checks = self.of(&perhaps);
+        let surely = reached.needs(Walk::Sure);
+        if surely == perhaps {
+            return checks;
+        }
+        let sure = self.of(&surely);
+        for check in checks.iter_mut().filter(|check| check.outcome == Outcome::Fail) {
+            let same = |sure: &Check| (&sure.fact, &sure.code) == (&check.fact, &check.code);
+            if !sure.iter().any(|sure| sure.outcome == Outcome::Fail && same(sure)) {
+                check.outcome = Outcome::Undecided;
             }
         }
+        checks
     }
 
-    /// What the object as a whole declares and the kernel must define: one that is refused costs all entries.
-    fn externs(&self) -> Vec<Check> {
-        let Some(resolution) = &self.externs else { return Vec::new() };
+    fn of(&self, needs: &EntryRequirements) -> Vec<Check> {
+        let alone = Requirements { entries: vec![needs.clone()], ..self.all.clone() };
+        let facts = self.kernel.facts_for(&alone);
+        let installed = (!self.modules_told).then_some(self.kernel);
+        let mut checks = assess::assess(&alone, Node { facts: &facts, btf: self.types.as_ref(), installed });
+        checks.extend(left_to_loader(needs));
+        checks.extend(conditions(needs));
+        checks.extend(self.target(needs));
+        checks.extend(self.context(needs));
+        checks.extend(walk(needs));
+        checks
+    }
+
+    /// What the object as a whole declares and the kernel must define: one that is refused costs all entries. What is
+    /// declared weak costs those that call it untested.
+    fn externs(&self, reached: &Reached) -> Vec<Check> {
+        let Some(resolution) = &self.constants.externs else { return Vec::new() };
         let of = |(ext, outcome): (&Extern, &ExternOutcome)| {
             let name = format!("{} of the kernel", ext.name);
             match outcome {
@@ -178,7 +185,15 @@ impl Predictor<'_> {
                 _ => None,
             }
         };
-        self.object.externs.iter().zip(&resolution.outcomes).filter_map(of).collect()
+        let called = |(name, walk): (&str, Walk)| {
+            let fact = Fact::new(Support::No, Evidence::Derived, "the kernel's BTF")
+                .reason("it is called where it is missing");
+            let name = format!("{name} of the kernel");
+            (walk > Walk::Never)
+                .then(|| against(Stage::Load, "PTL0217", name, "btf.vmlinux", Some(&fact), walk < Walk::Sure))
+        };
+        let declared = self.object.externs.iter().zip(&resolution.outcomes).filter_map(of);
+        declared.chain(reached.missing_calls(resolution).filter_map(called)).collect()
     }
 
     /// Reads beyond the end of the structure that programs of the type are given.
@@ -193,6 +208,16 @@ impl Predictor<'_> {
             against(Stage::Load, "PTL0219", requirement, "btf.vmlinux", Some(&fact), needs.guarded)
         })
     }
+}
+
+/// Relocations without an answer: the verifier refuses what stands there, if it walks there.
+fn poison(reached: &Reached, relocated: &RelocatedEntry) -> Vec<Check> {
+    let check = |(relocated, why, walk): (&Relocated, &str, Walk)| {
+        let fact = Fact::new(Support::No, Evidence::Derived, "CO-RE").reason(why);
+        let access = relocated.access.clone();
+        against(Stage::Load, "PTL0301", access, "btf.vmlinux", Some(&fact), walk < Walk::Sure)
+    };
+    reached.reach.poisoned(relocated).map(check).collect()
 }
 
 /// What no file tells: the program that an extension replaces, the structure that a callback belongs to.

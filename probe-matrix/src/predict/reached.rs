@@ -1,0 +1,105 @@
+//! What an entry needs once it is relocated: of the instructions that the verifier walks, not of all.
+
+use btf_catalog::core::{RelocatedEntry, Resolution};
+use btf_catalog::insn::{CALL, Insn};
+use btf_catalog::object::Entry;
+use btf_catalog::reach::{Constants, Reach, Walk, reach};
+use btf_catalog::require::{self, ContextReads, EntryRequirements};
+use btf_catalog::{BpfObject, HelperId};
+
+/// `goto +0`: what stands for an instruction that is not looked at.
+const NOTHING: Insn = Insn { code: 0x05, dst: 0, src: 0, off: 0, imm: 0 };
+
+/// A relocated entry and what the verifier walks of it.
+pub(super) struct Reached<'a> {
+    object: &'a BpfObject,
+    entry: &'a Entry,
+    /// Its instructions, relocated.
+    insns: Vec<Insn>,
+    /// What is walked.
+    pub(super) reach: Reach,
+}
+
+impl<'a> Reached<'a> {
+    pub(super) fn new(
+        object: &'a BpfObject,
+        entry: &'a Entry,
+        relocated: Option<&RelocatedEntry>,
+        constants: &Constants,
+    ) -> Reached<'a> {
+        let mut insns = relocated.map_or_else(|| entry.insns.clone(), |relocated| relocated.insns.clone());
+        if let Some(externs) = &constants.externs {
+            externs.apply(object, entry, &mut insns);
+        }
+        let reach = reach(object, entry, &insns, constants);
+        Reached { object, entry, insns, reach }
+    }
+
+    /// What the instructions need that are walked at least that surely.
+    pub(super) fn needs(&self, at_least: Walk) -> EntryRequirements {
+        let kept = |insn_off: usize| self.reach.walk(insn_off) >= at_least;
+        let kept_of = |(at, insn): (usize, &Insn)| {
+            // The second half of a 64-bit load is walked with the first.
+            let first = at.checked_sub(1).filter(|first| self.insns[*first].is_ld_imm64());
+            if kept(first.unwrap_or(at)) { *insn } else { NOTHING }
+        };
+        let entry = self.entry;
+        let walked = Entry {
+            name: entry.name.clone(),
+            section: entry.section.clone(),
+            kind: entry.kind.clone(),
+            autoload: true,
+            insns: self.insns.iter().enumerate().map(kept_of).collect(),
+            functions: entry.functions.clone(),
+            map_refs: entry.map_refs.iter().copied().filter(|reference| kept(reference.insn_off)).collect(),
+            extern_refs: entry
+                .extern_refs
+                .iter()
+                .copied()
+                .filter(|reference| kept(reference.insn_off))
+                .collect(),
+            core_relos: entry.core_relos.clone(),
+            lines: Vec::new(),
+        };
+        let mut needs = require::of_entry(self.object, &walked);
+        // What the verifier refuses at sight is told as what it stands for, not as a helper of that number.
+        needs.helpers.retain(|helper| !is_poison(*helper));
+        needs.context = self.context(at_least);
+        needs.guarded = false;
+        needs
+    }
+
+    fn context(&self, at_least: Walk) -> ContextReads {
+        let walked = self.reach.context.iter().filter(|access| self.reach.walk(access.insn_off) >= at_least);
+        let mut reads = ContextReads { more: self.reach.context_escapes, ..ContextReads::default() };
+        for access in walked.filter(|access| !access.write) {
+            reads.any = true;
+            match access.off.and_then(|off| u32::try_from(off).ok()) {
+                Some(off) => reads.end_byte = reads.end_byte.max(off.saturating_add(access.byte_sz)),
+                None => reads.more = true,
+            }
+        }
+        reads
+    }
+
+    /// The weak kernel functions that are called though the kernel does not have them, and how surely.
+    pub(super) fn missing_calls<'b>(
+        &'b self,
+        externs: &'b Resolution,
+    ) -> impl Iterator<Item = (&'b str, Walk)> {
+        let missing = |reference: &&btf_catalog::object::ExternRef| {
+            externs.outcomes[reference.ext] == btf_catalog::core::ExternOutcome::MissingWeak
+                && self.insns[reference.insn_off].code == CALL
+        };
+        self.entry.extern_refs.iter().filter(missing).map(|reference| {
+            (self.object.externs[reference.ext].name.as_str(), self.reach.walk(reference.insn_off))
+        })
+    }
+}
+
+/// Whether a helper's number is one that relocation writes where there is nothing to call.
+fn is_poison(helper: HelperId) -> bool {
+    /// The lowest of them: 0xbad2310. The kernel has 211 helpers and makes no more.
+    const LOWEST: u32 = 195_896_080;
+    helper.0 >= LOWEST
+}
