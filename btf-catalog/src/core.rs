@@ -90,53 +90,124 @@ impl RelocatedEntry {
     }
 }
 
-/// Applies the CO-RE relocations of `entry` against a kernel's types.
-///
-/// Candidates that one relocation rules out stay ruled out for the later ones of the same local type and entry, as in
-/// libbpf, where this state is kept for the whole object; the entries of one object are therefore relocated in order.
+/// Applies the CO-RE relocations of `entry` against a kernel's types, as libbpf does for an object of which this entry
+/// alone is loaded.
 pub fn relocate(object: &BpfObject, entry: &Entry, target: &TargetBtf) -> Result<RelocatedEntry, CoreError> {
     Relocator::new(object, target).relocate(entry)
 }
 
-/// Relocates the entries of one object; keeps what was learned about candidates between them.
+/// Relocates the entries of one object.
 pub struct Relocator<'a> {
-    local: Option<&'a Btf>,
+    object: &'a BpfObject,
     target: &'a TargetBtf,
-    candidates: HashMap<TypeId, Candidates>,
+    /// Candidates of local types before any relocation ruled some out.
+    found: HashMap<TypeId, Candidates>,
+    /// Answers that no other relocation has a say in, by the record's place in the object.
+    answers: HashMap<u32, Answer>,
+    /// Relocations of `.text` that are not known to succeed whatever entries are relocated.
+    text_open: Vec<usize>,
     visits: Visits,
+}
+
+/// What a record asks and what came out, before it is written into an instruction.
+#[derive(Clone)]
+struct Answer {
+    kind: CoreReloKind,
+    access: String,
+    resolved: Resolved,
+}
+
+/// Where the answer to a record is to be written.
+enum Place {
+    /// Entry and relocation of those that are relocated together.
+    Entry(usize, usize),
+    /// A relocation of `.text`, whether or not an entry reaches it.
+    Text(usize),
 }
 
 impl<'a> Relocator<'a> {
     /// For the entries of `object` on a kernel with these types.
     pub fn new(object: &'a BpfObject, target: &'a TargetBtf) -> Relocator<'a> {
         Relocator {
-            local: object.btf.as_ref(),
+            object,
             target,
-            candidates: HashMap::new(),
+            found: HashMap::new(),
+            answers: HashMap::new(),
+            text_open: (0..object.text_relos.len()).collect(),
             visits: Visits::default(),
         }
     }
 
-    /// Applies the relocations of one entry.
+    /// Applies the relocations of one entry, as if it alone were loaded.
     pub fn relocate(&mut self, entry: &Entry) -> Result<RelocatedEntry, CoreError> {
-        let mut relocated = RelocatedEntry { insns: entry.insns.clone(), outcomes: Vec::new() };
+        let mut relocated = self.relocate_together(&[entry])?;
+        Ok(relocated.remove(0))
+    }
+
+    /// Applies the relocations of entries that are loaded together.
+    ///
+    /// Relocations are answered in the order of the object's records. Candidates that one of them rules out stay ruled
+    /// out for the later ones of the same local type, whichever function they are in; those of `.text` are answered
+    /// even where no entry reaches them, and fail all entries if one of them fails.
+    pub fn relocate_together(&mut self, entries: &[&Entry]) -> Result<Vec<RelocatedEntry>, CoreError> {
+        let mut relocated: Vec<_> = entries
+            .iter()
+            .map(|entry| RelocatedEntry { insns: entry.insns.clone(), outcomes: Vec::new() })
+            .collect();
         // Records of .BTF.ext are only read where there is .BTF.
-        let Some(local) = self.local else {
+        let object = self.object;
+        let Some(local) = object.btf.as_ref() else {
             return Ok(relocated);
         };
-        for record in &entry.core_relos {
-            let answer = self.one(local, record, &mut relocated.insns)?;
-            relocated.outcomes.push(answer);
+        let mut queue: Vec<(CoreReloRecord, Place)> = Vec::new();
+        queue.extend(self.text_open.iter().map(|at| (object.text_relos[*at].record, Place::Text(*at))));
+        for (index, entry) in entries.iter().enumerate() {
+            let relos = entry.core_relos.iter().enumerate();
+            queue.extend(relos.map(|(at, record)| (*record, Place::Entry(index, at))));
+        }
+        queue.sort_by_key(|(record, _)| record.order);
+        let mut narrowed = HashMap::new();
+        let mut outcomes: Vec<Vec<_>> =
+            entries.iter().map(|entry| vec![None; entry.core_relos.len()]).collect();
+        let mut last: Option<(u32, Answer)> = None;
+        for (record, place) in queue {
+            // A function's relocation stands once in .text and once in each entry that reaches the function.
+            let answer = match last.take() {
+                Some((order, answer)) if order == record.order => answer,
+                _ => self.answer(local, &record, &mut narrowed)?,
+            };
+            let insn_off = record.byte_off as usize / INSN_SZ;
+            let fail = |what| CoreError { insn_off, access: answer.access.clone(), what };
+            match place {
+                Place::Text(at) => {
+                    let mut insns = object.text_relos[at].insns;
+                    patch::patch(&mut insns, 0, &answer.resolved).map_err(fail)?;
+                }
+                Place::Entry(index, at) => {
+                    let insns = &mut relocated[index].insns;
+                    let poisoned = patch::patch(insns, insn_off, &answer.resolved).map_err(fail)?;
+                    outcomes[index][at] = Some(answer.relocated(insn_off, poisoned));
+                }
+            }
+            last = Some((record.order, answer));
+        }
+        self.text_open.retain(|at| !self.answers.contains_key(&object.text_relos[*at].record.order));
+        for (relocated, outcomes) in relocated.iter_mut().zip(outcomes) {
+            relocated.outcomes = outcomes.into_iter().flatten().collect();
         }
         Ok(relocated)
     }
 
-    fn one(
+    /// The answer to one record; `narrowed` are the candidates that the relocations before it have left.
+    fn answer(
         &mut self,
         local: &Btf,
         record: &CoreReloRecord,
-        insns: &mut [Insn],
-    ) -> Result<Relocated, CoreError> {
+        narrowed: &mut HashMap<TypeId, Candidates>,
+    ) -> Result<Answer, CoreError> {
+        if let Some(answer) = self.answers.get(&record.order) {
+            return Ok(answer.clone());
+        }
         let insn_off = record.byte_off as usize / INSN_SZ;
         let access_string = local.string(record.access_str_off);
         let fail = |access: String, what: String| CoreError { insn_off, access, what };
@@ -146,23 +217,35 @@ impl<'a> Relocator<'a> {
         let spec =
             spec::parse(local, record.type_id, access_string, kind).map_err(|what| fail(raw(), what))?;
         let access = spec.describe(local);
-        let resolved = if kind == CoreReloKind::TypeIdLocal {
-            Resolved::local_type_id(record.type_id)
-        } else {
-            let candidates = self
-                .candidates
-                .entry(record.type_id)
-                .or_insert_with(|| Candidates::find(local, record.type_id, self.target));
-            resolve::resolve(local, &spec, candidates, self.target, &mut self.visits)
-                .map_err(|what| fail(access.clone(), what))?
+        if kind == CoreReloKind::TypeIdLocal {
+            return Ok(Answer { kind, access, resolved: Resolved::local_type_id(record.type_id) });
+        }
+        let found = self
+            .found
+            .entry(record.type_id)
+            .or_insert_with(|| Candidates::find(local, record.type_id, self.target));
+        // Of several, those that this relocation rules out are missing to the next.
+        let alone = found.0.len() <= 1;
+        let candidates =
+            if alone { found } else { narrowed.entry(record.type_id).or_insert_with(|| found.clone()) };
+        let resolved = resolve::resolve(local, &spec, candidates, self.target, &mut self.visits)
+            .map_err(|what| fail(access.clone(), what))?;
+        let answer = Answer { kind, access, resolved };
+        if alone {
+            self.answers.insert(record.order, answer.clone());
+        }
+        Ok(answer)
+    }
+}
+
+impl Answer {
+    /// As it is told: `poisoned` is what writing it into its instruction came to.
+    fn relocated(&self, insn_off: usize, poisoned: Option<&'static str>) -> Relocated {
+        let outcome = match poisoned {
+            Some(why) => ReloOutcome::Poisoned(why),
+            None if self.kind.is_question() => ReloOutcome::Exists(self.resolved.new_value != 0),
+            None => ReloOutcome::Value(self.resolved.new_value),
         };
-        let outcome = match (&resolved.poisoned, kind.is_question()) {
-            (Some(why), _) => ReloOutcome::Poisoned(why),
-            (None, true) => ReloOutcome::Exists(resolved.new_value != 0),
-            (None, false) => ReloOutcome::Value(resolved.new_value),
-        };
-        let poisoned = patch::patch(insns, insn_off, &resolved).map_err(|what| fail(access.clone(), what))?;
-        let outcome = poisoned.map_or(outcome, ReloOutcome::Poisoned);
-        Ok(Relocated { insn_off, kind, access, outcome })
+        Relocated { insn_off, kind: self.kind, access: self.access.clone(), outcome }
     }
 }

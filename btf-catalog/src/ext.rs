@@ -5,6 +5,7 @@
 
 use crate::btf::{Btf, TypeId};
 use crate::raw::{MAGIC, u16_at, u32_at};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -46,6 +47,8 @@ pub struct CoreReloRecord {
     pub access_str_off: u32,
     /// `enum bpf_core_relo_kind`, unchecked.
     pub kind: u32,
+    /// Its place among all records of the object: libbpf answers them in this order.
+    pub order: u32,
 }
 
 /// All records of an object by section name, ascending by `byte_off`.
@@ -102,11 +105,13 @@ impl BtfExt {
             lines.dedup_by_key(|line| line.byte_off);
         });
         if header_len >= WITH_CORE {
+            let count = Cell::new(0);
             ext.core_relos = sub("CO-RE records", 24)?.records(16, |w| CoreReloRecord {
                 byte_off: w[0],
                 type_id: TypeId(w[1]),
                 access_str_off: w[2],
                 kind: w[3],
+                order: count.replace(count.get() + 1),
             })?;
             for (section, relos) in &mut ext.core_relos {
                 relos.sort_by_key(|relo| relo.byte_off);

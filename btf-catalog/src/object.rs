@@ -87,6 +87,9 @@ pub struct BpfObject {
     pub btf: Option<Btf>,
     /// Its programs, by section and offset.
     pub entries: Vec<Entry>,
+    /// CO-RE relocations of all functions in `.text`, also of those that no entry reaches: libbpf answers them too, and
+    /// fails with any.
+    pub text_relos: Vec<TextRelo>,
     /// Its maps, global data sections among them.
     pub maps: Vec<MapDef>,
     /// Symbols that the kernel must provide, in libbpf's order.
@@ -132,6 +135,15 @@ pub struct Function {
     pub type_id: Option<TypeId>,
     /// Whether it is verified by itself (a global function), not inlined into its callers' verification.
     pub global: bool,
+}
+
+/// A CO-RE relocation of a function in `.text`, before it is linked into entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TextRelo {
+    /// The record, `byte_off` being that in `.text`.
+    pub record: CoreReloRecord,
+    /// The instruction and the one behind it.
+    pub insns: [Insn; 2],
 }
 
 /// A reference from an instruction to a map.
@@ -189,6 +201,7 @@ impl BpfObject {
             kern_version,
             btf,
             entries,
+            text_relos: link::text_relos(&file, &ext),
             maps,
             externs,
             left_to_loader,

@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn whatever_a_relocation_makes_a_constant_of_may_guard_and_an_offset_may_not() {
         for kind in 0..=CoreReloKind::TypeMatches as u32 {
-            let relo = CoreReloRecord { byte_off: 0, type_id: TypeId(1), access_str_off: 0, kind };
+            let relo = CoreReloRecord { byte_off: 0, type_id: TypeId(1), access_str_off: 0, kind, order: 0 };
             let entry = Entry {
                 name: "entry".to_owned(),
                 section: "raw_tp".to_owned(),
@@ -216,6 +216,7 @@ mod tests {
                 maps: Vec::new(),
                 externs: Vec::new(),
                 left_to_loader: Vec::new(),
+                text_relos: Vec::new(),
             };
             let guarded = derive(&object).entries[0].guarded;
             assert_eq!(guarded, kind != CoreReloKind::FieldByteOffset as u32, "kind {kind}");

@@ -93,6 +93,7 @@ fn object(entries: Vec<Entry>, maps: Vec<MapDef>) -> BpfObject {
         maps,
         externs: Vec::new(),
         left_to_loader: Vec::new(),
+        text_relos: Vec::new(),
     }
 }
 

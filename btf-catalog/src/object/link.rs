@@ -2,10 +2,11 @@
 //! are first called, depth first; that is the order in which libbpf's `bpf_object__reloc_code()` lays them out.
 
 use super::elf::{File, Reloc, Section};
-use super::{Entry, Extern, ExternRef, Function, MapDef, MapRef, ObjectError, SectionKind};
+use super::{Entry, Extern, ExternRef, Function, MapDef, MapRef, ObjectError, SectionKind, TextRelo};
 use crate::btf::{Btf, BtfKind};
 use crate::ext::{BtfExt, CoreReloRecord, LineInfo, within};
 use crate::insn::{CALL, INSN_SZ, Insn, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL};
+use crate::uapi::MapType;
 use std::collections::HashMap;
 
 /// The most instructions an entry may have once linked: `BPF_COMPLEXITY_LIMIT_INSNS` of include/linux/bpf.h.
@@ -28,6 +29,7 @@ struct Span<'a> {
     start: u64,
     end: u64,
     global: bool,
+    hidden: bool,
 }
 
 /// What the linker looks things up in.
@@ -39,8 +41,14 @@ struct Linker<'f, 'a> {
     functions: HashMap<(usize, u64), Span<'a>>,
     /// Maps by place, as indices into the object's maps.
     maps: HashMap<(usize, u64), usize>,
+    /// The map that holds the variables of `.addr_space.1`.
+    arena: Option<usize>,
     data_sections: HashMap<usize, usize>,
     externs: HashMap<&'f str, usize>,
+    /// Names of exception callbacks by the name of the entry.
+    callbacks: HashMap<&'f str, Vec<&'f str>>,
+    /// Functions of `.text` by name, where there are exception callbacks; `None` for several of one name.
+    named: HashMap<&'a str, Option<Span<'a>>>,
 }
 
 /// Reads and links every program of the file.
@@ -58,7 +66,8 @@ pub(super) fn entries(
         .filter_map(|symbol| {
             let section = symbol.section.filter(|index| file.sections[*index].executable)?;
             let end = symbol.value.checked_add(symbol.byte_sz)?;
-            Some(Span { name: symbol.name, section, start: symbol.value, end, global: symbol.global })
+            let (start, global, hidden) = (symbol.value, symbol.global, symbol.hidden);
+            Some(Span { name: symbol.name, section, start, end, global, hidden })
         })
         .collect();
     spans.sort_by_key(|span| (span.section, span.start));
@@ -73,7 +82,7 @@ pub(super) fn entries(
             return Err(ObjectError::Section { section: section.name.to_owned(), what });
         }
     }
-    let linker = Linker {
+    let mut linker = Linker {
         file,
         ext,
         btf,
@@ -84,6 +93,7 @@ pub(super) fn entries(
             .filter(|(_, map)| map.data.is_none())
             .map(|(n, map)| (map.place, n))
             .collect(),
+        arena: maps.iter().position(|map| map.map_type == MapType::ARENA),
         data_sections: maps
             .iter()
             .enumerate()
@@ -91,7 +101,14 @@ pub(super) fn entries(
             .map(|(n, map)| (map.place.0, n))
             .collect(),
         externs: externs.iter().enumerate().map(|(n, ext)| (ext.name.as_str(), n)).collect(),
+        callbacks: btf.map(callbacks).unwrap_or_default(),
+        named: HashMap::new(),
     };
+    if !linker.callbacks.is_empty() {
+        for span in spans.iter().filter(|span| file.sections[span.section].name == ".text") {
+            linker.named.entry(span.name).and_modify(|known| *known = None).or_insert(Some(*span));
+        }
+    }
     let mut entries: Vec<Entry> = Vec::new();
     let mut in_all = 0;
     for span in spans.iter().filter(|span| file.sections[span.section].name != ".text") {
@@ -111,6 +128,55 @@ pub(super) fn entries(
         entries.push(entry);
     }
     Ok(entries)
+}
+
+/// Names of exception callbacks by the name of the function whose declaration is tagged with them.
+fn callbacks(btf: &Btf) -> HashMap<&str, Vec<&str>> {
+    let mut callbacks: HashMap<&str, Vec<&str>> = HashMap::new();
+    for tag in btf.own_ids().map(|id| btf.ty(id)).filter(|ty| ty.kind() == BtfKind::DeclTag) {
+        // -1: of the declaration itself, not of a parameter.
+        let Some(name) =
+            tag.name().strip_prefix("exception_callback:").filter(|_| tag.extra() == Some(u32::MAX))
+        else {
+            continue;
+        };
+        callbacks.entry(btf.ty(tag.type_id()).name()).or_default().push(name);
+    }
+    callbacks
+}
+
+/// The CO-RE relocations of the functions in `.text`.
+pub(super) fn text_relos(file: &File, ext: &BtfExt) -> Vec<TextRelo> {
+    let Some(index) = file.sections.iter().position(|section| section.name == ".text" && section.executable)
+    else {
+        return Vec::new();
+    };
+    let functions = file.symbols.iter().filter(|symbol| symbol.is_func && symbol.section == Some(index));
+    let mut spans: Vec<_> =
+        functions.map(|symbol| (symbol.value, symbol.value.saturating_add(symbol.byte_sz))).collect();
+    spans.sort_unstable();
+    spans.dedup_by(|next, before| {
+        let joins = next.0 <= before.1;
+        before.1 = if joins { before.1.max(next.1) } else { before.1 };
+        joins
+    });
+    let in_a_function = |off: u64| {
+        let after = spans.partition_point(|(start, _)| *start <= off);
+        after > 0 && off < spans[after - 1].1
+    };
+    let relos = ext.core_relos.get(".text").map_or(&[][..], Vec::as_slice).iter();
+    let insn = |off: usize| {
+        let bytes = file.sections[index].data.get(off..off + INSN_SZ)?;
+        Some(Insn::read(bytes.try_into().ok()?, file.big_endian))
+    };
+    relos
+        // What belongs to no function was left behind when a weak one lost against another of its name.
+        .filter(|relo| in_a_function(u64::from(relo.byte_off)))
+        .filter_map(|relo| {
+            let off = relo.byte_off as usize;
+            Some(TextRelo { record: *relo, insns: [insn(off)?, insn(off + INSN_SZ).unwrap_or_default()] })
+        })
+        .collect()
 }
 
 /// An entry under construction.
@@ -139,7 +205,30 @@ impl<'a> Linker<'_, 'a> {
             placed: HashMap::new(),
         };
         self.append(&mut building, span, 0)?;
+        if let Some(callback) = self.exception_callback(span)?
+            && !building.placed.contains_key(&(callback.section, callback.start))
+        {
+            self.append(&mut building, callback, 0)?;
+        }
         Ok(building.entry)
+    }
+
+    /// The function that a declaration tag of the entry, `exception_callback:NAME`, makes the kernel call when the
+    /// entry throws: libbpf's `bpf_prog_assign_exc_cb()`. With several tags the verifier refuses the entry.
+    fn exception_callback(&self, entry: Span) -> Result<Option<Span<'a>>, ObjectError> {
+        let Some(name) = self.callbacks.get(entry.name).and_then(|names| match names[..] {
+            [name] => Some(name),
+            _ => None,
+        }) else {
+            return Ok(None);
+        };
+        match self.named.get(name).copied().flatten() {
+            Some(callback) if callback.global && !callback.hidden => Ok(Some(callback)),
+            _ => Err(ObjectError::Section {
+                section: self.file.sections[entry.section].name.to_owned(),
+                what: format!("the exception callback {name} of {} is not one global function", entry.name),
+            }),
+        }
     }
 
     /// Appends one function, then those it calls that are not there yet, and resolves its calls.
@@ -259,7 +348,10 @@ impl<'a> Linker<'_, 'a> {
             return Ok(None);
         }
         if self.file.sections[target].name.starts_with(".addr_space.") {
-            // A variable in an arena, whose address only the loader that makes the arena knows.
+            // libbpf puts them at the start of the arena, since 1.7 at its end where the kernel can address that.
+            let map = self.arena.ok_or("refers to a variable in an arena, and there is no arena")?;
+            let off = (symbol.value as i64).wrapping_add(addend) as u32;
+            entry.map_refs.push(MapRef { insn_off: index, map, value_off: Some(off) });
             return Ok(None);
         }
         let place = (target, symbol.value.wrapping_add_signed(addend));

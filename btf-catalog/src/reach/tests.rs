@@ -53,6 +53,7 @@ fn object(maps: Vec<MapDef>) -> BpfObject {
         maps,
         externs: Vec::new(),
         left_to_loader: Vec::new(),
+        text_relos: Vec::new(),
     }
 }
 

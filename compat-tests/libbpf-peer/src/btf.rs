@@ -24,7 +24,7 @@ impl Btf {
         let btf = unsafe { sys::btf__new(data.as_ptr().cast(), len) };
         if btf.is_null() {
             // SAFETY: errno of this thread, which libbpf has just set.
-            return Err(unsafe { *super::libc_errno() });
+            return Err(unsafe { *super::peer::errno() });
         }
         Ok(Btf(btf))
     }
