@@ -297,6 +297,26 @@ impl Btf {
         })
     }
 
+    /// The bytes with one string more, behind all others, and its offset. Types stay where they are.
+    pub(crate) fn with_string(&self, string: &str) -> (Vec<u8>, u32) {
+        let mut data = self.data.to_vec();
+        let put = |data: &mut Vec<u8>, field: usize, value: usize| {
+            let word = value as u32;
+            let bytes = if self.big_endian { word.to_be_bytes() } else { word.to_le_bytes() };
+            data[field..field + 4].copy_from_slice(&bytes);
+        };
+        if self.strings.end != data.len() {
+            // Something lies behind the strings: they move to the end.
+            put(&mut data, 16, self.data.len() - self.header_len);
+            data.extend(self.own_strings());
+        }
+        let name_off = self.str_end();
+        data.extend(string.as_bytes());
+        data.push(0);
+        put(&mut data, 20, self.strings.len() + string.len() + 1);
+        (data, name_off)
+    }
+
     fn own_strings(&self) -> &[u8] {
         &self.data[self.strings.clone()]
     }

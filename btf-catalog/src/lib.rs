@@ -16,6 +16,7 @@ pub mod require;
 pub mod scan;
 pub mod store;
 pub mod uapi;
+pub mod write;
 
 pub use btf::{Btf, BtfError, BtfKind, TypeId};
 pub use object::{BpfObject, ObjectError};

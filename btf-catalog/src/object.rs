@@ -100,7 +100,7 @@ pub struct BpfObject {
 }
 
 /// A program of an object: what is loaded by one `BPF_PROG_LOAD`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Entry {
     /// Name of its function.
     pub name: String,
