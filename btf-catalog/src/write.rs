@@ -42,6 +42,14 @@ pub enum WriteError {
         /// Why there is no value for it.
         why: String,
     },
+    /// An extern whose value the kernel's files do not tell.
+    #[error("extern {name} is not known: {why}")]
+    Unknown {
+        /// Its name.
+        name: String,
+        /// What was not at hand.
+        why: String,
+    },
     /// The object's own type information.
     #[error("section .BTF: {0}")]
     Btf(#[from] BtfError),
@@ -161,8 +169,13 @@ fn options(
     let section = elf.add_data(KCONFIG_SECTION, resolution.kconfig.clone())?;
     for (ext, outcome) in object.externs.iter().zip(&resolution.outcomes) {
         let Some(slot) = ext.slot else { continue };
-        if let ExternOutcome::Refused(why) | ExternOutcome::Unknown(why) = outcome {
-            return Err(WriteError::Extern { name: ext.name.clone(), why: why.clone() });
+        let name = || ext.name.clone();
+        match outcome {
+            ExternOutcome::Refused(why) => return Err(WriteError::Extern { name: name(), why: why.clone() }),
+            ExternOutcome::Unknown(why) => {
+                return Err(WriteError::Unknown { name: name(), why: why.clone() });
+            }
+            _ => {}
         }
         elf.define(&ext.name, section, u64::from(slot.byte_off), u64::from(slot.byte_sz));
         names.push(ext.name.clone());

@@ -59,6 +59,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Preflight(args) => run::preflight::command(args, &screen),
         Command::Probe(args) => run::probe::command(args, &screen),
         Command::Scan(args) => run::scan::command(args, &screen),
+        Command::Relocate(args) => run::relocate::command(args, &screen),
         Command::Explain(args) => run::explain::command(args, &screen),
         Command::Catalog(command) => run::catalog::command(command, &screen),
         Command::Schema(args) => run::schema::command(args, &screen),

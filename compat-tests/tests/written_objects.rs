@@ -62,7 +62,7 @@ fn root_written_objects_are_what_libbpf_makes_of_the_originals() {
         let object = BpfObject::parse(data.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
         let written = match write::relocated(&data, &object, &kernel) {
             Ok(written) => written,
-            Err(WriteError::Extern { name: ext, why }) => {
+            Err(WriteError::Unknown { name: ext, why }) => {
                 open.push(format!("{name}: {ext}: {why}"));
                 continue;
             }

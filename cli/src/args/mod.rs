@@ -5,6 +5,7 @@ pub mod documents;
 pub mod output;
 pub mod preflight;
 pub mod probe;
+pub mod relocate;
 pub mod scan;
 pub mod suggest;
 
@@ -63,6 +64,11 @@ pub enum Command {
     /// Nothing is loaded and nothing is run: the objects are read. Each entry's needs are derived from its instructions,
     /// its section and its types. What was not looked at is said.
     Scan(scan::ScanArgs),
+    /// Writes an object relocated for one kernel, which needs no BTF to be loaded where its programs allow it
+    ///
+    /// CO-RE relocations are answered from the kernel's files and written into the instructions, options of its
+    /// configuration become read-only data. What still needs the kernel's own BTF is said.
+    Relocate(relocate::RelocateArgs),
     /// Explains a reason code; without a code, lists them all
     Explain(documents::ExplainArgs),
     /// Shows and checks the catalog of programs

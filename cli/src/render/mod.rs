@@ -6,6 +6,7 @@ pub mod preflight;
 pub mod profile;
 pub mod progress;
 pub mod reasons;
+pub mod relocate;
 pub mod scan;
 pub mod screen;
 pub mod table;

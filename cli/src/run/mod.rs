@@ -5,6 +5,7 @@ pub mod explain;
 mod kernel_log;
 pub mod preflight;
 pub mod probe;
+pub mod relocate;
 pub mod scan;
 pub mod schema;
 pub mod worker;

@@ -20,7 +20,7 @@ pub struct Schema {
 }
 
 /// Every document that portolan writes.
-pub const SCHEMAS: [Schema; 6] = [
+pub const SCHEMAS: [Schema; 7] = [
     Schema {
         kind: "PreflightReport",
         command: "portolan preflight -o json",
@@ -45,6 +45,11 @@ pub const SCHEMAS: [Schema; 6] = [
         kind: "LintReport",
         command: "portolan catalog lint -o json",
         text: include_str!("../../schema/lint-report.json"),
+    },
+    Schema {
+        kind: "RelocateReport",
+        command: "portolan relocate --format json",
+        text: include_str!("../../schema/relocate-report.json"),
     },
     Schema {
         kind: "ReasonList",

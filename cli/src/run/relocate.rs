@@ -1,0 +1,113 @@
+//! `portolan relocate`.
+
+use crate::args::output::Format;
+use crate::args::relocate::RelocateArgs;
+use crate::exit::{Exit, Failure, bad_input};
+use crate::render::screen::Screen;
+use crate::render::{self, json, relocate as view};
+use crate::report::Document;
+use crate::report::relocate::RelocateReport;
+use anyhow::{Context, anyhow};
+use btf_catalog::core::{KernelSide, KernelSymbol};
+use btf_catalog::kernel::{self, Kernel, Options};
+use btf_catalog::write::{self, WriteError};
+use btf_catalog::{BpfObject, BtfKind};
+use bytes::Bytes;
+use probe_matrix::derive::Offline;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+/// Relocates one object for one kernel and writes it.
+pub fn command(args: &RelocateArgs, screen: &Screen) -> Result<Exit, Failure> {
+    let data =
+        Bytes::from(fs::read(&args.object).with_context(|| unreadable(&args.object)).map_err(bad_input)?);
+    let object =
+        BpfObject::parse(data.clone()).with_context(|| unreadable(&args.object)).map_err(bad_input)?;
+    if same_file(&args.object, &args.output) {
+        return Err(bad_input(anyhow!("{} is the input; name another output", args.output.display())));
+    }
+    let kernel = one_kernel(args)?;
+    let offline = Offline::new(&kernel);
+    let modules = kernel.modules.keys().cloned().collect();
+    let types = offline.types_with(Some(&modules)).ok_or_else(|| {
+        bad_input(anyhow!("the kernel's files have no BTF that can be read: {}", offline.notes.join("; ")))
+    })?;
+    // Nothing but functions is looked for by name, and those that matter are in BTF; what is not there may be elsewhere.
+    let symbols = |name: &str| match types.vmlinux.find_by_name_kind(name, BtfKind::Func) {
+        Some(_) => KernelSymbol::Present,
+        None => KernelSymbol::Unknown,
+    };
+    let side = KernelSide {
+        types: &types,
+        modules_whole: kernel.modules_whole,
+        config: offline.config(),
+        version: offline.version_code(),
+        symbols: Some(&symbols),
+    };
+    let written = match write::relocated(&data, &object, &side) {
+        Ok(written) => written,
+        Err(error @ (WriteError::Core { .. } | WriteError::Extern { .. })) => {
+            render::message(&format!("{} cannot be relocated: {error}", args.object.display()));
+            return Ok(Exit::Blocked);
+        }
+        Err(error @ WriteError::Unknown { .. }) => {
+            render::message(&format!("{} cannot be relocated: {error}", args.object.display()));
+            return Ok(Exit::Undecided);
+        }
+        Err(error) => return Err(bad_input(anyhow::Error::new(error).context(unreadable(&args.object)))),
+    };
+    replace(&args.output, &written.bytes)?;
+
+    let shown = |path: &Path| path.display().to_string();
+    let mut report = RelocateReport::new(shown(&args.object), shown(&args.output), &written);
+    report.release.clone_from(&kernel.release);
+    report.notes.clone_from(&offline.notes);
+    let document = Document::new("RelocateReport", report);
+    let result = match args.format {
+        Format::Json => json::document(&document)?,
+        Format::Table => view::table(&document.content, screen).into_bytes(),
+    };
+    render::to_stdout(&result)?;
+    Ok(Exit::Success)
+}
+
+fn unreadable(path: &Path) -> String {
+    format!("{} cannot be used", path.display())
+}
+
+/// The kernel whose parts the paths are.
+fn one_kernel(args: &RelocateArgs) -> Result<Kernel, Failure> {
+    let mut kernels =
+        kernel::read(&args.kernel, Options { modules: true, image: false }).map_err(bad_input)?;
+    match (kernels.pop(), kernels.len()) {
+        (Some(kernel), 0) => Ok(kernel),
+        (None, _) => Err(bad_input(anyhow!("no kernel was found in what --kernel names"))),
+        (Some(_), more) => {
+            Err(bad_input(anyhow!("--kernel names {} kernels; an object is relocated for one", more + 1)))
+        }
+    }
+}
+
+/// Whether both paths lead to one file that is there.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    identity(a).is_some() && identity(a) == identity(b)
+}
+
+/// Writes a file beside its place and moves it there: whoever reads it sees the old one or the whole new one.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let unwritable = || format!("{} cannot be written", path.display());
+    let name = path.file_name().ok_or_else(|| bad_input(anyhow!(unwritable())))?;
+    let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let result = File::options().write(true).create_new(true).open(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    });
+    if result.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    result.with_context(unwritable).map_err(bad_input)
+}

@@ -1,0 +1,60 @@
+//! `portolan relocate`, on a shipped object and the running kernel's BTF.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+fn object() -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ebpf/objects");
+    let mut objects: Vec<PathBuf> = std::fs::read_dir(dir)
+        .expect("the shipped objects")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.to_string_lossy().ends_with(".bpfel.o"))
+        .collect();
+    objects.sort();
+    objects.into_iter().next().expect("a shipped object")
+}
+
+fn relocate(object: &Path, kernel: &str, out: &Path) -> Output {
+    let (object, out) = (object.to_str().unwrap(), out.to_str().unwrap());
+    Command::new(env!("CARGO_BIN_EXE_portolan"))
+        .args(["relocate", object, "--kernel", kernel, "-o", out, "--format", "json"])
+        .output()
+        .expect("portolan starts")
+}
+
+#[test]
+fn the_output_is_an_object_without_relocations_and_the_same_every_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (once, twice) = (dir.path().join("once.o"), dir.path().join("twice.o"));
+    for out in [&once, &twice] {
+        let output = relocate(&object(), VMLINUX, out);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let bytes = std::fs::read(&once).unwrap();
+    assert_eq!(bytes, std::fs::read(&twice).unwrap());
+    let again = btf_catalog::BpfObject::parse(bytes).unwrap();
+    assert!(again.entries.iter().all(|entry| entry.core_relos.is_empty()));
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert_eq!(left.len(), 2, "nothing else is left in the directory");
+}
+
+#[test]
+fn the_input_is_never_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("input.o");
+    std::fs::copy(object(), &input).unwrap();
+    let output = relocate(&input, VMLINUX, &input);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(std::fs::read(&input).unwrap(), std::fs::read(object()).unwrap());
+}
+
+#[test]
+fn what_is_no_kernel_is_bad_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.o");
+    let output = relocate(&object(), "/dev/null", &out);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!out.exists());
+}
