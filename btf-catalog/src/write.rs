@@ -27,13 +27,8 @@ pub const KCONFIG_SECTION: &str = ".rodata.kconfig";
 #[non_exhaustive]
 pub enum WriteError {
     /// The kernel's types contradict the object or each other.
-    #[error("section {section}: {error}")]
-    Core {
-        /// The section of the instruction.
-        section: String,
-        /// What is wrong.
-        error: CoreError,
-    },
+    #[error(transparent)]
+    Core(#[from] CoreError),
     /// An extern that the object cannot do without.
     #[error("extern {name}: {why}")]
     Extern {
@@ -131,12 +126,8 @@ fn patch(
     ext: &BtfExt,
     kernel: &KernelSide,
 ) -> Result<Vec<(String, Relocated)>, WriteError> {
-    let mut relocator = Relocator::new(object, kernel.types);
-    let mut relocations = Vec::new();
-    for section in &mut elf.sections {
-        let Some(records) = ext.core_relos.get(&section.name) else {
-            continue;
-        };
+    let with_records = elf.sections.iter().enumerate().filter_map(|(index, section)| {
+        let records = ext.core_relos.get(&section.name)?;
         let (insns, _) = section.data.as_chunks::<INSN_SZ>();
         // A section is relocated as an entry of all its instructions would be: nothing is linked here.
         let whole = Entry {
@@ -146,9 +137,14 @@ fn patch(
             core_relos: records.clone(),
             ..Entry::default()
         };
-        let relocated = relocator
-            .relocate(&whole)
-            .map_err(|error| WriteError::Core { section: section.name.clone(), error })?;
+        Some((index, whole))
+    });
+    let (places, wholes): (Vec<usize>, Vec<Entry>) = with_records.unzip();
+    let together = wholes.iter().collect::<Vec<_>>();
+    let relocated = Relocator::new(object, kernel.types).relocate_together(&together)?;
+    let mut relocations = Vec::new();
+    for (index, relocated) in places.into_iter().zip(relocated) {
+        let section = &mut elf.sections[index];
         let patched = to_bytes(&relocated.insns, object.big_endian);
         section.data[..patched.len()].copy_from_slice(&patched);
         relocations.extend(relocated.outcomes.into_iter().map(|outcome| (section.name.clone(), outcome)));

@@ -90,8 +90,9 @@ fn root_written_objects_are_what_libbpf_makes_of_the_originals() {
         let out = dir.path().join(&name);
         std::fs::write(&out, &bytes).expect("the written object");
         let ask = |path: &Path| {
-            libbpf_peer::relocated(path, Path::new(VMLINUX))
-                .unwrap_or_else(|errno| panic!("libbpf cannot open {}: errno {errno}", path.display()))
+            libbpf_peer::prepare(path, &libbpf_peer::Setup::with_btf(Path::new(VMLINUX)))
+                .unwrap_or_else(|refusal| panic!("libbpf cannot open {}: {refusal:?}", path.display()))
+                .programs
         };
         for (original, written) in ask(&path).into_iter().zip(ask(&out)) {
             assert_eq!(original.name, written.name);

@@ -48,7 +48,7 @@ pub fn command(args: &RelocateArgs, screen: &Screen) -> Result<Exit, Failure> {
     };
     let written = match write::relocated(&data, &object, &side) {
         Ok(written) => written,
-        Err(error @ (WriteError::Core { .. } | WriteError::Extern { .. })) => {
+        Err(error @ (WriteError::Core(_) | WriteError::Extern { .. })) => {
             render::message(&format!("{} cannot be relocated: {error}", args.object.display()));
             return Ok(Exit::Blocked);
         }
