@@ -50,6 +50,20 @@ pub struct Kernel {
     pub notes: Vec<String>,
 }
 
+impl Kernel {
+    /// Reads the image of a kernel: bzImage, arm64 `Image`, EFI zboot or vmlinux, compressed or not.
+    pub fn from_image(bytes: &[u8]) -> Result<Kernel, KernelError> {
+        image::read(bytes, true)
+    }
+}
+
+impl Module {
+    /// Reads a module, compressed or not, and tells the release that it was built for. `file` is its path, for errors.
+    pub fn from_file(file: &str, bytes: &[u8]) -> Result<(Module, Option<String>), KernelError> {
+        module::read(file, bytes)
+    }
+}
+
 /// A module of a kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Module {

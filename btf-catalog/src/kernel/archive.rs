@@ -10,7 +10,7 @@ use std::io::{self, Read};
 /// Bytes that a whole package may unpack to. Packages of debug information reach 6 GiB.
 const PACKAGE_LIMIT: u64 = 16 << 30;
 /// Members that an archive may have.
-const MEMBERS: usize = 1 << 20;
+const MEMBERS: usize = 1 << 18;
 /// Bytes of a path.
 const PATH: u64 = 4096;
 /// Bytes of an rpm's header: file lists of kernel packages take 2 MiB.
@@ -190,6 +190,9 @@ pub fn tar(from: &mut dyn Read, visit: Visit<'_>) -> Result<(), KernelError> {
                         }
                         _ => text(&head[..100]),
                     });
+                if path.len() as u64 > PATH {
+                    return Err(source.fail(format!("a name of {} bytes", path.len())));
+                }
                 match kind {
                     b'0' | 0 | b'7' => source.member(&path, byte_sz, 512, visit)?,
                     // Links, devices and directories have no bytes whatever their size says.

@@ -16,6 +16,8 @@ pub struct KernelConfig {
 
 /// Bytes of a configuration, unpacked; real ones have 300 kB.
 pub(super) const CONFIG_LIMIT: u64 = 16 << 20;
+/// Places that begin like one, of which each is tried.
+const STARTS: usize = 16;
 
 impl KernelConfig {
     /// Reads a `.config`; `None` where no line of it sets an option.
@@ -32,8 +34,8 @@ impl KernelConfig {
 
     /// Reads what stands between `IKCFG_ST` and `IKCFG_ED` in an unpacked image (kernel/configs.c): a gzip file.
     pub(super) fn find(image: &[u8]) -> Option<KernelConfig> {
-        memmem::find_iter(image, b"IKCFG_ST").find_map(|at| {
-            let packed = &image[at + 8..];
+        memmem::find_iter(image, b"IKCFG_ST").take(STARTS).find_map(|at| {
+            let packed = &image[at + 8..image.len().min(at + 8 + CONFIG_LIMIT as usize)];
             let end = memmem::find(packed, b"IKCFG_ED")?;
             let text = unpack(Compression::Gzip, Frames::One, &packed[..end], CONFIG_LIMIT).ok()?;
             KernelConfig::parse(&text, "IKCONFIG")

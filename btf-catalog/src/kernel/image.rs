@@ -341,12 +341,17 @@ fn build_id(mut notes: &[u8], big_endian: bool) -> Option<Vec<u8>> {
 
 /// The BTF in an image without sections: the longest run of bytes that parses as BTF.
 fn find_btf(image: &[u8]) -> Option<&[u8]> {
+    const LEAST: usize = 100_000;
+    const MOST: usize = 256 << 20;
+    const CANDIDATES: usize = 16;
     [&[0x9f, 0xeb, 1, 0][..], &[0xeb, 0x9f, 1, 0]]
         .iter()
         .flat_map(|magic| memmem::find_iter(image, magic).map(|at| &image[at..]))
         .filter_map(|bytes| bytes.get(..btf_len(bytes)?))
         // Objects that the kernel carries for itself (bpf_preload) have BTF too, far smaller.
-        .filter(|bytes| bytes.len() > 100_000 && Btf::parse(Bytes::copy_from_slice(bytes)).is_ok())
+        .filter(|bytes| (LEAST..=MOST).contains(&bytes.len()))
+        .take(CANDIDATES)
+        .filter(|bytes| Btf::parse(Bytes::copy_from_slice(bytes)).is_ok())
         .max_by_key(|bytes| bytes.len())
 }
 
@@ -454,3 +459,6 @@ fn relocate_arm64_elf(bytes: &mut [u8]) {
 fn relas(table: &[u8]) -> impl Iterator<Item = (u64, u64)> + '_ {
     table.chunks_exact(RELA_SZ).map(|record| (u64_at(record, 0, false), u64_at(record, 16, false)))
 }
+
+#[cfg(test)]
+mod tests;

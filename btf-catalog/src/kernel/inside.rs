@@ -5,6 +5,7 @@
 
 use super::Image;
 use crate::btf::{Btf, BtfKind, Type, TypeId};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// What the image of a kernel tells beside its symbols and its BTF.
@@ -70,7 +71,13 @@ pub struct IdSet {
 }
 
 /// Entries of any of the tables; a kernel has 60,000 traceable functions.
-const ENTRIES: usize = 1 << 20;
+const ENTRIES: usize = 1 << 18;
+/// Bytes of the name of an event or a tracepoint.
+const IDENTIFIER: usize = 256;
+/// Ids in all sets; a kernel has 2,000.
+const IDS: usize = 1 << 20;
+/// System calls in a table.
+const SYSCALLS: u64 = 4096;
 /// Fields of an event.
 const FIELDS: u64 = 512;
 /// Bytes of `struct trace_entry`, which every record begins with.
@@ -261,16 +268,42 @@ impl Tables<'_> {
 
     fn identifier(&self, address: u64) -> Option<String> {
         let text = self.image.text(address)?;
-        let right = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let right = (1..=IDENTIFIER).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         right.then(|| text.to_owned())
+    }
+
+    /// Names of the system calls that can be called, without `sys_`: a kernel has code of more.
+    fn syscalls(&self) -> Result<BTreeSet<&str>, String> {
+        let symbols = &self.image.symbols;
+        let table = self.image.address_of("sys_call_table").ok_or("there is no symbol sys_call_table")?;
+        let end = symbols.next_address(table).unwrap_or(table).min(table.saturating_add(SYSCALLS * 8));
+        let mut names = BTreeSet::new();
+        for at in (table..end).step_by(8) {
+            let Some(address) = self.image.u64(at) else { break };
+            // `__x64_sys_read`, `__arm64_sys_read`, or an alias of it.
+            let aliases = symbols.within(address, address.saturating_add(1));
+            names.extend(aliases.filter_map(|symbol| symbol.name.split_once("sys_").map(|(_, name)| name)));
+        }
+        names.remove("ni_syscall");
+        if names.is_empty() { Err("sys_call_table points to no system call".to_owned()) } else { Ok(names) }
     }
 
     fn trace_events(&self) -> Result<Vec<TraceEvent>, String> {
         let events = EventLayout::new(self.btf)?;
-        let mut found = Vec::new();
+        let mut found: Vec<TraceEvent> = Vec::new();
         for at in self.words("__start_ftrace_events", "__stop_ftrace_events")? {
             let event = events.read(self, at);
             found.push(event.ok_or_else(|| format!("the event at {at:#x} points nowhere"))?);
+        }
+        // `init_syscall_trace()` registers no event for a system call that is not in the table.
+        if found.iter().any(|event| event.group == "syscalls") {
+            let callable = self.syscalls()?;
+            found.retain(|event| {
+                let name =
+                    event.name.strip_prefix("sys_enter_").or_else(|| event.name.strip_prefix("sys_exit_"));
+                event.group != "syscalls" || name.is_none_or(|name| callable.contains(name))
+            });
         }
         found.sort_unstable();
         Ok(found)
@@ -279,6 +312,7 @@ impl Tables<'_> {
     fn id_sets(&self) -> Result<Vec<IdSet>, String> {
         const PREFIX: &str = "__BTF_ID__set";
         let mut sets = Vec::new();
+        let mut ids = 0;
         for symbol in self.image.symbols.with_prefix(PREFIX) {
             let (flagged, name) = match &symbol.name[PREFIX.len()..] {
                 rest if rest.starts_with("8__") => (true, &rest[3..]),
@@ -286,10 +320,12 @@ impl Tables<'_> {
                 _ => continue,
             };
             let set = self.id_set(symbol.address, name, flagged);
-            sets.push((
-                symbol.address,
-                set.ok_or_else(|| format!("set {name} ends early or has more ids than the BTF"))?,
-            ));
+            let set = set.ok_or_else(|| format!("set {name} ends early or has more ids than the BTF"))?;
+            ids += set.ids.len();
+            if ids > IDS {
+                return Err(format!("more than {IDS} ids are in sets"));
+            }
+            sets.push((symbol.address, set));
         }
         if sets.is_empty() {
             return Err(format!("no symbol begins with {PREFIX}"));

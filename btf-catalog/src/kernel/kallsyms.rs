@@ -14,6 +14,8 @@ const SYMBOLS: usize = 4 << 20;
 /// The longest name, unpacked (`KSYM_NAME_LEN` is 512 since v6.1).
 const NAME: usize = 1024;
 const TOKENS: usize = 256;
+/// Places that look like a table of tokens, of which each is tried.
+const CANDIDATES: usize = 16;
 
 /// Where the tables are in a segment.
 struct Tables<'a> {
@@ -31,13 +33,13 @@ struct Tables<'a> {
 /// The symbols of an image.
 pub(super) fn decode(image: &Image) -> Result<Symbols, String> {
     let mut problem = "no table of tokens was found (CONFIG_KALLSYMS)".to_owned();
-    for segment in &image.segments {
-        for (index, tokens) in token_tables(&segment.data, image.big_endian) {
-            let (table, texts) = tokens;
-            match decode_from(image, segment, table, index, texts) {
-                Ok(symbols) => return Ok(symbols),
-                Err(error) => problem = error,
-            }
+    let candidates = image.segments.iter().flat_map(|segment| {
+        token_tables(&segment.data, image.big_endian).map(move |(index, tokens)| (segment, index, tokens))
+    });
+    for (segment, index, (table, tokens)) in candidates.take(CANDIDATES) {
+        match decode_from(image, segment, table, index, tokens) {
+            Ok(symbols) => return Ok(symbols),
+            Err(error) => problem = error,
         }
     }
     Err(problem)

@@ -1,6 +1,7 @@
 //! Modules: `.ko` files, compressed or not.
 
 use super::compress::{Frames, detect, unpack};
+use super::symbols::{NAME, NAMES};
 use super::{KernelError, Module};
 use bytes::Bytes;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
@@ -34,11 +35,14 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<(Module, Option<String>),
         let data = elf.section_by_name(name)?.data().ok()?;
         (!data.is_empty()).then(|| Bytes::copy_from_slice(data))
     };
-    let mut functions: Vec<String> = elf
+    let functions = elf
         .symbols()
         .filter(|symbol| symbol.kind() == object::SymbolKind::Text && symbol.is_definition())
-        .filter_map(|symbol| symbol.name().ok().map(str::to_owned))
-        .collect();
+        .filter_map(|symbol| symbol.name().ok().filter(|name| name.len() <= NAME).map(str::to_owned));
+    // Names may share their bytes in the file, here they do not.
+    let mut left = NAMES;
+    let within = |name: &String| left.checked_sub(name.len()).map(|rest| left = rest).is_some();
+    let mut functions: Vec<String> = functions.take_while(within).collect();
     functions.sort_unstable();
     functions.dedup();
     let release = section(".modinfo").and_then(|info| {

@@ -3,12 +3,15 @@
 
 use super::archive::{self, Member, Visit};
 use super::compress::{Frames, detect, unpack};
-use super::{Kernel, KernelConfig, KernelError, config, image, module};
+use super::{Kernel, KernelConfig, KernelError, Module, config, image, module};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Scope, ScopedJoinHandle};
 
 /// What is wanted of a kernel. BTF, configuration and identity always are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +37,8 @@ const BTF_LIMIT: u64 = 256 << 20;
 const ENTRIES: usize = 1 << 20;
 /// How deep modules lie below a directory: `usr/lib/modules/RELEASE/kernel/drivers/net/ethernet/VENDOR/NAME/core`.
 const DEPTH: usize = 16;
+/// Threads that read modules, at most.
+const READERS: usize = 8;
 /// Compressions around one file.
 const LAYERS: usize = 3;
 
@@ -42,15 +47,64 @@ const LAYERS: usize = 3;
 /// Parts of one kernel, such as Debian's packages of binary, modules and base, become one [`Kernel`]: they agree in
 /// release, and in build ID, machine and BTF where these are known of both. Parts that tell no release stay alone.
 pub fn read(paths: &[impl AsRef<Path>], options: Options) -> Result<Vec<Kernel>, KernelError> {
-    let mut parts = Parts { options, kernels: Vec::new() };
-    for path in paths {
-        let path = path.as_ref();
-        parts.path(path).map_err(|error| match error {
-            KernelError::Io { .. } | KernelError::In { .. } => error,
-            error => KernelError::In { path: path.to_owned(), error: Box::new(error) },
-        })?;
+    // Modules are unpacked beside the package that they come from: most packages of today compress both.
+    std::thread::scope(|scope| {
+        let readers = options.modules.then(|| Readers::start(scope));
+        let mut parts = Parts { options, kernels: Vec::new(), found: 0, readers };
+        for path in paths {
+            let path = path.as_ref();
+            parts.path(path).map_err(|error| match error {
+                KernelError::Io { .. } | KernelError::In { .. } => error,
+                error => KernelError::In { path: path.to_owned(), error: Box::new(error) },
+            })?;
+        }
+        Ok(parts.finish())
+    })
+}
+
+/// A module to be read: what it was found in, its path there, and the release that the path tells.
+struct ModuleFile {
+    source: String,
+    path: String,
+    release: Option<String>,
+    bytes: Vec<u8>,
+}
+
+type ModuleRead = (ModuleFile, Result<(Module, Option<String>), KernelError>);
+
+/// Threads that read modules. At most as many modules wait as there are threads.
+struct Readers<'scope> {
+    queue: SyncSender<ModuleFile>,
+    threads: Vec<ScopedJoinHandle<'scope, Vec<ModuleRead>>>,
+}
+
+impl<'scope> Readers<'scope> {
+    fn start<'env>(scope: &'scope Scope<'scope, 'env>) -> Readers<'scope> {
+        let count = std::thread::available_parallelism().map_or(1, usize::from).min(READERS);
+        let (queue, jobs) = mpsc::sync_channel::<ModuleFile>(count);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let threads = (0..count).map(|_| {
+            let jobs = Arc::clone(&jobs);
+            scope.spawn(move || {
+                let mut read = Vec::new();
+                loop {
+                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(mut file) = job else { return read };
+                    let module = module::read(&file.path, &file.bytes);
+                    file.bytes = Vec::new();
+                    read.push((file, module));
+                }
+            })
+        });
+        Readers { queue, threads: threads.collect() }
     }
-    Ok(parts.finish())
+
+    /// What was read of all, once no more come.
+    fn finish(self) -> impl Iterator<Item = ModuleRead> {
+        drop(self.queue);
+        // Nothing in a reader panics; if it did, the modules it had would be missing from the kernel and be seen so.
+        self.threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default())
+    }
 }
 
 /// What a file is to a kernel, told by its path.
@@ -110,12 +164,16 @@ struct Part {
     order: Option<BTreeSet<String>>,
 }
 
-struct Parts {
+struct Parts<'scope> {
     options: Options,
     kernels: Vec<Part>,
+    /// Files that had a part in a kernel.
+    found: usize,
+    /// Where modules are wanted.
+    readers: Option<Readers<'scope>>,
 }
 
-impl Parts {
+impl Parts<'_> {
     /// The kernel that what says `kernel` belongs to; a new one where it fits none.
     fn of(&mut self, kernel: &Kernel) -> &mut Part {
         fn agree<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
@@ -156,7 +214,21 @@ impl Parts {
         self.add(source, Kernel { release, notes: vec![note], ..Kernel::default() });
     }
 
-    fn finish(self) -> Vec<Kernel> {
+    fn finish(mut self) -> Vec<Kernel> {
+        // The order of threads must not show.
+        let mut modules: Vec<ModuleRead> =
+            self.readers.take().into_iter().flat_map(Readers::finish).collect();
+        modules.sort_by(|(one, _), (other, _)| (&one.source, &one.path).cmp(&(&other.source, &other.path)));
+        for (file, read) in modules {
+            match read {
+                Ok((module, built_for)) => {
+                    self.module(&file.source, &file.path, module, file.release.or(built_for));
+                }
+                Err(error) => {
+                    self.note(&file.source, file.release.as_deref(), format!("{}: {error}", file.path));
+                }
+            }
+        }
         let complete = |Part { mut kernel, order }: Part| {
             kernel.modules_whole = order.is_some_and(|order| {
                 !kernel.modules.is_empty() && order.iter().all(|name| kernel.modules.contains_key(name))
@@ -187,7 +259,7 @@ impl Parts {
         let mut head = Vec::new();
         (&mut file).take(1024).read_to_end(&mut head).map_err(io)?;
         file.rewind().map_err(io)?;
-        let before = self.kernels.len();
+        let before = self.found;
         let mut visit = |member: Member<'_>| self.member(&source, member);
         let visit: Visit<'_> = &mut visit;
         match &head[..] {
@@ -226,7 +298,9 @@ impl Parts {
                 }
                 // `e_type` 1 is a relocatable file, in either byte order.
                 [0x7f, b'E', b'L', b'F', ..] if matches!(bytes.get(16..18), Some([1, 0] | [0, 1])) => {
-                    return self.module(source, source, &bytes, release.as_deref());
+                    let (module, built_for) = module::read(source, &bytes)?;
+                    self.module(source, source, module, release.or(built_for));
+                    return Ok(());
                 }
                 [0x7f, b'E', b'L', b'F', ..] => return self.image(source, &bytes, release.as_deref()),
                 _ if image::is_image(&bytes) => return self.image(source, &bytes, release.as_deref()),
@@ -247,9 +321,10 @@ impl Parts {
     fn member(&mut self, source: &str, mut member: Member<'_>) -> Result<(), KernelError> {
         let path = member.path.trim_start_matches("./").trim_start_matches('/').to_owned();
         let Some((role, release)) = role(&path) else { return Ok(()) };
+        self.found += 1;
         let limit = match role {
             Role::Image => FILE_LIMIT,
-            Role::Module if self.options.modules => module::MODULE_LIMIT,
+            Role::Module if self.readers.is_some() => module::MODULE_LIMIT,
             Role::Module => return Ok(()),
             Role::Config => config::CONFIG_LIMIT,
             Role::Order => ORDER_LIMIT,
@@ -266,7 +341,15 @@ impl Parts {
         };
         let read = match role {
             Role::Image => self.image(source, &bytes, release),
-            Role::Module => self.module(source, &path, &bytes, release),
+            Role::Module => {
+                let release = release.map(str::to_owned);
+                let file = ModuleFile { source: source.to_owned(), path, release, bytes };
+                // The readers take modules until the sender is gone.
+                if let Some(readers) = &self.readers {
+                    let _ = readers.queue.send(file);
+                }
+                return Ok(());
+            }
             Role::Config => {
                 let config = KernelConfig::parse(&bytes, format!("/{path}"));
                 self.add(source, Kernel { release: release.map(str::to_owned), config, ..Kernel::default() });
@@ -298,18 +381,9 @@ impl Parts {
         Ok(())
     }
 
-    fn module(
-        &mut self,
-        source: &str,
-        path: &str,
-        bytes: &[u8],
-        release: Option<&str>,
-    ) -> Result<(), KernelError> {
-        let (module, built_for) = module::read(path, bytes)?;
+    fn module(&mut self, source: &str, path: &str, module: Module, release: Option<String>) {
         let name = module::name_of(path).unwrap_or_else(|| path.to_owned());
-        let release = release.map(str::to_owned).or(built_for);
         self.add(source, Kernel { release, modules: [(name, module)].into(), ..Kernel::default() });
-        Ok(())
     }
 
     /// A root file system, `/boot`, `/lib/modules/RELEASE`, or a tree of packages or BTF files.
@@ -326,12 +400,12 @@ impl Parts {
         if roots.is_empty() {
             roots.push(canonical(path));
         }
-        let before = self.kernels.len();
+        let before = self.found;
         let mut left = ENTRIES;
         for root in roots {
             self.tree(&root, DEPTH, &mut left)?;
         }
-        if self.kernels.len() == before {
+        if self.found == before {
             let problem = "no kernel, package, module, BTF or configuration is in this directory".to_owned();
             return Err(KernelError::NoKernel { what: path.display().to_string(), problem });
         }
@@ -412,3 +486,6 @@ fn packed_tar(mut file: &File) -> io::Result<bool> {
     let _ = stream.take(512).read_to_end(&mut head);
     Ok(is_tar(&head))
 }
+
+#[cfg(test)]
+mod tests;

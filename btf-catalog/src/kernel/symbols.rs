@@ -3,6 +3,11 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+/// Bytes of a name. The kernel's own table takes 511 (`KSYM_NAME_LEN`, v6.1).
+pub(super) const NAME: usize = 1024;
+/// Bytes of all names, of which kernels have 5 million.
+pub(super) const NAMES: usize = 256 << 20;
+
 /// A symbol of a kernel image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Symbol<'a> {
@@ -45,13 +50,15 @@ impl fmt::Debug for Symbols {
 }
 
 impl Symbols {
-    /// The symbols of `(address, kind, name)`, whatever their order. Names of more than 65,535 bytes and what follows
-    /// 4 GiB of them is no kernel's, and is left out.
+    /// The symbols of `(address, kind, name)`, whatever their order. Names of more than 1,024 bytes, and what follows
+    /// 256 MiB of names, are no kernel's and are left out.
     pub fn from_unsorted<'a>(symbols: impl Iterator<Item = (u64, u8, &'a str)>) -> Symbols {
         let mut out = Symbols::default();
         for (address, kind, name) in symbols {
-            let Ok(name_off) = u32::try_from(out.names.len()) else { break };
-            let Ok(name_len) = u16::try_from(name.len()) else { continue };
+            if name.len() > NAME || out.names.len() > NAMES {
+                continue;
+            }
+            let (name_off, name_len) = (out.names.len() as u32, name.len() as u16);
             out.names.push_str(name);
             out.entries.push(Entry { address, name_off, name_len, kind });
         }

@@ -160,12 +160,16 @@ fn events_have_a_group_a_name_and_a_size() {
     let fields = w.words(&[ty, 0, 1 << 32 | 16, ty, 0, 1 << 32 | 1, ty, 0, 8 << 32 | 8, 0, 0, 0]);
     let class = w.words(&[group, 0, fields]);
     let event = w.words(&[0, 0, class, tracepoint, 0]);
+    let openat = w.function("__x64_sys_openat");
+    w.table("sys_call_table", &[openat], "after");
     let (syscalls, enter) = (w.text("syscalls"), w.text("sys_enter_openat"));
     let by_function = w.words(&[u64::MAX, 0, 0]);
     let enter_class = w.words(&[syscalls, 0, by_function]);
     let metadata = w.words(&[0, 4 << 32]);
     let syscall = w.words(&[0, 0, enter_class, enter, metadata]);
-    w.table("__start_ftrace_events", &[syscall, event], "__stop_ftrace_events");
+    let not_in_the_table = w.text("sys_enter_chown16");
+    let chown16 = w.words(&[0, 0, enter_class, not_in_the_table, metadata]);
+    w.table("__start_ftrace_events", &[syscall, chown16, event], "__stop_ftrace_events");
     let inside = Inside::read(&w.image(), &kernel_btf());
     let event =
         |group: &str, name: &str, record_sz| TraceEvent { group: group.into(), name: name.into(), record_sz };
