@@ -43,6 +43,11 @@ impl IsaFeature {
         }
     }
 
+    /// Whether the kernel knows it by operation codes, which it looks at in all instructions before it walks any.
+    pub(super) fn is_operation_code(self) -> bool {
+        matches!(self, IsaFeature::V2 | IsaFeature::V3)
+    }
+
     /// The feature that an instruction belongs to, `None` for the first version.
     ///
     /// Source: Documentation/bpf/standardization/instruction-set.rst (RFC 9669) and `-mcpu` of LLVM's BPF back end.
