@@ -1,3 +1,448 @@
-//! The store of kernels' BTF.
+//! The store of kernels: BTF, modules and configurations of many kernels in the bytes of a few.
+//!
+//! A store is a set of files, in a directory or wherever a [`Backend`] keeps them. `kernels/ID.json` is a [`Record`] of
+//! one kernel, `packs/DIGEST` a pack ([`pack`]): a part of a kernel in terms of another one's. A pack's name is the
+//! digest of its bytes, a part's digest is in the record, and both are checked whenever something is read, so that a
+//! store on untrusted ground can withhold a kernel but not change one. Nothing is ever changed in place and there is no
+//! index to keep in step: a writer writes packs, then the record; if it dies in between, packs are left over that
+//! [`Store::prune`] removes. Writers need not know of each other.
 
+pub mod backend;
+pub mod diff;
+pub mod layout;
 pub mod pack;
+mod parts;
+pub mod record;
+#[cfg(test)]
+mod tests;
+
+pub use backend::{Backend, Directory, Stored};
+pub use record::{Digest, Part, Record};
+
+use crate::kernel::Kernel;
+use bytes::Bytes;
+use pack::{MAX_BTF_SZ, MAX_DEPTH, PackError, Unpacked};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A file could not be read or written.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file, with the store's place.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A remote store failed.
+    #[error("{place}: {error}")]
+    Remote {
+        /// The store's place and the file.
+        place: String,
+        /// What it said.
+        error: String,
+    },
+    /// A file of the store is not what it should be.
+    #[error("{path} of the store is damaged: {what}")]
+    Damaged {
+        /// The file within the store.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A kernel that the store cannot keep.
+    #[error("{kernel}: {what}")]
+    Unsuitable {
+        /// The kernel's release, or where it was read from.
+        kernel: String,
+        /// Why it cannot be kept.
+        what: String,
+    },
+    /// A pack could not be made.
+    #[error("packing {kernel}: {error}")]
+    Pack {
+        /// The kernel's release, or where it was read from.
+        kernel: String,
+        /// What went wrong.
+        error: PackError,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn damaged(path: &str, what: impl Into<String>) -> StoreError {
+        StoreError::Damaged { path: path.to_owned(), what: what.into() }
+    }
+}
+
+/// Most bytes of a record; those of real kernels have 2 kB.
+const MAX_RECORD_SZ: u64 = 1 << 20;
+/// Most bytes of a pack.
+const MAX_PACK_SZ: u64 = MAX_BTF_SZ as u64;
+/// A pack over another kernel that is at most this large ends the search for a better one.
+const SMALL_PACK_SZ: usize = 16 << 10;
+/// Kernels that are tried as a base.
+const TRIED: usize = 4;
+/// Unpacked kernels that are kept for the next pack over them.
+const REMEMBERED: usize = 4;
+
+/// Kernels that are kept.
+pub struct Store {
+    backend: Box<dyn Backend>,
+    /// What the last chains of packs gave, the latest first.
+    unpacked: Mutex<VecDeque<(Vec<Digest>, Arc<Unpacked>)>>,
+}
+
+/// What adding a kernel came to.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// The record that is now in the store.
+    pub record: Record,
+    /// Whether the store had it already, as it is.
+    pub known: bool,
+    /// Bytes of packs that were written for it.
+    pub written: u64,
+}
+
+/// The kernels of a store.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Those that can be read, by release.
+    pub records: Vec<Record>,
+    /// Records that cannot be read, each with what is wrong.
+    pub damaged: Vec<StoreError>,
+}
+
+/// What pruning removes, or would remove.
+#[derive(Debug, Default)]
+pub struct Pruned {
+    /// Kernels.
+    pub records: Vec<Record>,
+    /// Files that no kernel needs, and their bytes.
+    pub files: Vec<Stored>,
+}
+
+impl Store {
+    /// The store that `backend` keeps.
+    pub fn new(backend: impl Backend + 'static) -> Store {
+        Store { backend: Box::new(backend), unpacked: Mutex::default() }
+    }
+
+    /// Where it is, for people.
+    pub fn describe(&self) -> String {
+        self.backend.describe()
+    }
+
+    /// All kernels. A record that cannot be read does not hide the others.
+    pub fn list(&self) -> Result<Listing, StoreError> {
+        let mut listing = Listing::default();
+        for file in self.backend.list("kernels")? {
+            match self.record(&file.path) {
+                Ok(Some(record)) => listing.records.push(record),
+                Ok(None) => {}
+                Err(error) => listing.damaged.push(error),
+            }
+        }
+        listing.records.sort_by_cached_key(|record| {
+            (record.release.as_deref().map(numbers), record.release.clone(), record.id())
+        });
+        Ok(listing)
+    }
+
+    fn record(&self, path: &str) -> Result<Option<Record>, StoreError> {
+        let Some(bytes) = self.backend.read(path, MAX_RECORD_SZ)? else { return Ok(None) };
+        let record = Record::parse(&bytes).map_err(|what| StoreError::damaged(path, what))?;
+        if record_path(&record) != path {
+            return Err(StoreError::damaged(path, "the record is of another kernel than its name says"));
+        }
+        Ok(Some(record))
+    }
+
+    /// Adds a kernel, in terms of those that are there where that is smaller.
+    pub fn add(&self, kernel: &Kernel) -> Result<Added, StoreError> {
+        let mut record = parts::record_of(kernel);
+        let parts = parts::of(kernel);
+        let name = parts::name_of(kernel);
+        if !parts.contains_key(record::BTF) {
+            let what = "it has no BTF, and the store is one of BTF".to_owned();
+            return Err(StoreError::Unsuitable { kernel: name, what });
+        }
+        if let Some((part, bytes)) = parts.iter().find(|(_, bytes)| bytes.len() > MAX_BTF_SZ) {
+            let what = format!("{part} of {} bytes is larger than {MAX_BTF_SZ}", bytes.len());
+            return Err(StoreError::Unsuitable { kernel: name, what });
+        }
+        let listing = self.list()?;
+        // The id depends on the digest of the BTF alone, not on how it is packed.
+        for (name, bytes) in &parts {
+            let part = Part { sha256: Digest::of(bytes), size: bytes.len() as u64, packs: Vec::new() };
+            record.parts.insert(name.clone(), part);
+        }
+        if let Some(known) = listing.records.iter().find(|known| known.id() == record.id())
+            && same_content(known, &record)
+            && self.missing(known)?.is_empty()
+        {
+            return Ok(Added { record: known.clone(), known: true, written: 0 });
+        }
+        let bases = nearest(&record, &listing.records);
+        let mut written = 0;
+        for (name, bytes) in parts {
+            let packed = self.pack_part(&name, &bytes, &record, &bases);
+            let (mut packs, packed) =
+                packed.map_err(|error| StoreError::Pack { kernel: parts::name_of(kernel), error })?;
+            let digest = Digest::of(&packed);
+            let path = pack_path(&digest);
+            packs.push(digest);
+            // A pack that is there may be damaged: it is written again.
+            if self.backend.read(&path, MAX_PACK_SZ).ok().flatten().as_deref() != Some(&packed[..]) {
+                self.backend.write(&path, &packed)?;
+                written += packed.len() as u64;
+            }
+            let part = Part { sha256: Digest::of(&bytes), size: bytes.len() as u64, packs };
+            record.parts.insert(name, part);
+        }
+        let text = serde_json::to_vec_pretty(&record)
+            .map_err(|error| StoreError::damaged(&record_path(&record), error.to_string()))?;
+        self.backend.write(&record_path(&record), &text)?;
+        // Somebody may have pruned what this kernel is packed over.
+        if let Some(gone) = self.missing(&record)?.pop() {
+            return Err(StoreError::damaged(
+                &gone,
+                "it went away while a kernel over it was added: add again",
+            ));
+        }
+        Ok(Added { record, known: false, written })
+    }
+
+    fn missing(&self, record: &Record) -> Result<Vec<String>, StoreError> {
+        let mut missing = Vec::new();
+        for digest in record.parts.values().flat_map(|part| &part.packs) {
+            let path = pack_path(digest);
+            if self.backend.read(&path, MAX_PACK_SZ)?.is_none() {
+                missing.push(path);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The chain of packs that a part is packed over, and its pack.
+    fn pack_part(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        record: &Record,
+        bases: &[&Record],
+    ) -> Result<(Vec<Digest>, Vec<u8>), PackError> {
+        let bytes = bytes.to_vec();
+        let ours = if name == record::BTF { Unpacked::btf(bytes) } else { Unpacked::other(bytes) };
+        let mut best: Option<(Vec<Digest>, Vec<u8>)> = None;
+        let mut tried = BTreeSet::new();
+        for (base, part) in bases.iter().filter_map(|base| Some((base, base.parts.get(name)?))) {
+            // Of another series, a base leaves room for the kernels that will be packed over this one.
+            let most = if series(base) == series(record) { MAX_DEPTH - 1 } else { MAX_DEPTH - 2 };
+            let chain = &part.packs[..part.packs.len().min(most)];
+            if tried.len() == TRIED || !tried.insert(chain) {
+                continue;
+            }
+            // A base that is damaged is none.
+            let Ok(base) = self.unpack(chain) else { continue };
+            let packed = pack::pack(&ours, Some(&base))?;
+            if best.as_ref().is_none_or(|(_, best)| packed.len() < best.len()) {
+                best = Some((chain.to_vec(), packed));
+            }
+            if best.as_ref().is_some_and(|(_, best)| best.len() <= SMALL_PACK_SZ) {
+                break;
+            }
+        }
+        let alone = match &best {
+            // Alone, BTF has a quarter of its bytes: a twelfth is not worth to be compared.
+            Some((_, best)) if best.len() * 12 <= ours.bytes().len() => None,
+            _ => Some(pack::pack(&ours, None)?),
+        };
+        Ok(match (best, alone) {
+            (Some((chain, packed)), Some(alone)) if packed.len() < alone.len() / 3 => (chain, packed),
+            (Some(best), None) => best,
+            (_, alone) => (Vec::new(), alone.unwrap_or_default()),
+        })
+    }
+
+    /// What a chain of packs gives.
+    fn unpack(&self, chain: &[Digest]) -> Result<Arc<Unpacked>, StoreError> {
+        let remembered = || self.unpacked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = (1..=chain.len()).rev().find_map(|len| {
+            let unpacked = remembered();
+            let found = unpacked.iter().find(|(of, _)| of == &chain[..len])?;
+            Some((len, Arc::clone(&found.1)))
+        });
+        let (from, mut base) = known.map_or((0, None), |(len, unpacked)| (len, Some(unpacked)));
+        for (at, digest) in chain.iter().enumerate().skip(from) {
+            let path = pack_path(digest);
+            let packed = self.backend.read(&path, MAX_PACK_SZ)?;
+            let packed = packed.ok_or_else(|| StoreError::damaged(&path, "it is missing"))?;
+            if Digest::of(&packed) != *digest {
+                return Err(StoreError::damaged(&path, "its bytes have another digest than its name says"));
+            }
+            let unpacked = pack::unpack(&packed, base.as_deref())
+                .map_err(|error| StoreError::damaged(&path, error.to_string()))?;
+            let unpacked = Arc::new(unpacked);
+            // The last one is nobody's base yet.
+            if at + 1 < chain.len() || at == 0 {
+                let mut kept = remembered();
+                kept.push_front((chain[..=at].to_vec(), Arc::clone(&unpacked)));
+                kept.truncate(REMEMBERED);
+            }
+            base = Some(unpacked);
+        }
+        base.ok_or_else(|| StoreError::damaged("a record", "a part without packs"))
+    }
+
+    /// The bytes of a part, exactly as they were added; `None` if the kernel has no such part.
+    pub fn part(&self, record: &Record, name: &str) -> Result<Option<Bytes>, StoreError> {
+        let Some(part) = record.parts.get(name) else { return Ok(None) };
+        let unpacked = self.unpack(&part.packs)?;
+        let bytes = match Arc::try_unwrap(unpacked) {
+            Ok(unpacked) => unpacked.into_bytes(),
+            Err(shared) => shared.bytes().to_vec(),
+        };
+        if Digest::of(&bytes) != part.sha256 {
+            let what = format!("{name} has another digest than the record says");
+            return Err(StoreError::damaged(&record_path(record), what));
+        }
+        Ok(Some(bytes.into()))
+    }
+
+    /// vmlinux's BTF, exactly as it was added.
+    pub fn btf(&self, record: &Record) -> Result<Bytes, StoreError> {
+        let btf = self.part(record, record::BTF)?;
+        btf.ok_or_else(|| StoreError::damaged(&record_path(record), "the record has no BTF"))
+    }
+
+    /// The kernel, as far as the store keeps it: no image.
+    pub fn kernel(&self, record: &Record) -> Result<Kernel, StoreError> {
+        let mut parts = BTreeMap::new();
+        for name in record.parts.keys() {
+            parts.extend(self.part(record, name)?.map(|bytes| (name.as_str(), bytes)));
+        }
+        parts::kernel_of(record, &parts).map_err(|what| StoreError::damaged(&record_path(record), what))
+    }
+
+    /// Reads everything and returns what is damaged, by kernel.
+    pub fn verify(&self) -> Result<Vec<(Option<Record>, StoreError)>, StoreError> {
+        let listing = self.list()?;
+        let mut damage: Vec<_> = listing.damaged.into_iter().map(|error| (None, error)).collect();
+        for record in listing.records {
+            if let Err(error) = self.kernel(&record) {
+                damage.push((Some(record), error));
+            }
+        }
+        Ok(damage)
+    }
+
+    /// What pruning would remove: the kernels that `selected` says, and files that no other kernel needs.
+    ///
+    /// A file younger than `grace` may belong to a kernel that is being added right now, and stays.
+    pub fn prunable(
+        &self,
+        selected: impl Fn(&Record) -> bool,
+        grace: Duration,
+    ) -> Result<Pruned, StoreError> {
+        let listing = self.list()?;
+        if let Some(damaged) = listing.damaged.into_iter().next() {
+            // What it needs cannot be told.
+            return Err(damaged);
+        }
+        let (records, kept): (Vec<_>, Vec<_>) = listing.records.into_iter().partition(selected);
+        let needed: BTreeSet<String> = kept
+            .iter()
+            .flat_map(|record| record.parts.values())
+            .flat_map(|part| &part.packs)
+            .map(pack_path)
+            .collect();
+        let of_removed: BTreeSet<String> = records
+            .iter()
+            .flat_map(|record| record.parts.values())
+            .flat_map(|part| &part.packs)
+            .map(pack_path)
+            .collect();
+        let old = |file: &Stored| file.age.is_some_and(|age| age >= grace) || of_removed.contains(&file.path);
+        let mut files = self.backend.list("packs")?;
+        files.retain(|file| !needed.contains(&file.path) && old(file));
+        files.extend(
+            self.backend
+                .list(backend::UNFINISHED)?
+                .into_iter()
+                .filter(|file| file.age.is_some_and(|age| age >= grace)),
+        );
+        Ok(Pruned { records, files })
+    }
+
+    /// Removes what [`Store::prunable`] found: records first, so that none ever lacks a pack.
+    pub fn prune(&self, pruned: &Pruned) -> Result<(), StoreError> {
+        pruned.records.iter().try_for_each(|record| self.backend.remove(&record_path(record)))?;
+        pruned.files.iter().try_for_each(|file| self.backend.remove(&file.path))
+    }
+
+    /// Bytes of all files of the store.
+    pub fn size(&self) -> Result<u64, StoreError> {
+        Ok(self.backend.list("")?.iter().map(|file| file.size).sum())
+    }
+}
+
+fn record_path(record: &Record) -> String {
+    format!("kernels/{}.json", record.id())
+}
+
+fn pack_path(digest: &Digest) -> String {
+    let digest = digest.as_str();
+    format!("packs/{}/{digest}", &digest[..2])
+}
+
+/// Whether two records tell the same of a kernel, however their parts are packed.
+fn same_content(a: &Record, b: &Record) -> bool {
+    let plain = |record: &Record| {
+        let mut record = record.clone();
+        record.parts.values_mut().for_each(|part| part.packs.clear());
+        record
+    };
+    plain(a) == plain(b)
+}
+
+/// The numbers of a release, for order and distance: 6.1.0-44-cloud-amd64 is 6, 1, 0, 44, 64.
+fn numbers(release: &str) -> Vec<u64> {
+    release
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|digits| !digits.is_empty())
+        .map(|digits| digits.parse().unwrap_or(u64::MAX))
+        .collect()
+}
+
+/// Version and patch level: kernels of one series have nearly everything in common.
+fn series(record: &Record) -> Option<Vec<u64>> {
+    record.release.as_deref().map(|release| numbers(release).into_iter().take(2).collect())
+}
+
+/// The kernels that `record` is probably most like, the most likely first: same machine, same series, same words in the
+/// release (flavour, distribution), shortest chain, nearest version.
+fn nearest<'a>(record: &Record, others: &'a [Record]) -> Vec<&'a Record> {
+    let words = |release: &str| -> Vec<String> {
+        let words = release.split(|c: char| !c.is_ascii_alphanumeric());
+        words.filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic())).map(str::to_owned).collect()
+    };
+    let release = record.release.as_deref().unwrap_or_default();
+    let (ours, our_words) = (numbers(release), words(release));
+    let mut others: Vec<_> = others.iter().filter(|other| other.id() != record.id()).collect();
+    others.sort_by_cached_key(|other| {
+        let release = other.release.as_deref().unwrap_or_default();
+        let theirs = numbers(release);
+        let distance = |at: usize| {
+            let number = |of: &[u64]| of.get(at).copied().unwrap_or_default();
+            number(&ours).abs_diff(number(&theirs))
+        };
+        let depth = other.parts.get(record::BTF).map_or(usize::MAX, |part| part.packs.len());
+        let series = (distance(0), distance(1));
+        (other.arch != record.arch, series, words(release) != our_words, depth, distance(2), distance(3))
+    });
+    others
+}

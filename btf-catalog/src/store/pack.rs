@@ -10,7 +10,7 @@ mod model;
 mod order;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod types;
 
 use crate::raw::BtfKind;
@@ -33,6 +33,8 @@ const VERSION: u8 = 1;
 /// Form of the content: BTF as it is, or types and strings in terms of a base.
 const PLAIN: u8 = 0;
 const MODEL: u8 = 1;
+/// Form of the content: bytes as they are, compressed with the base's bytes as what came before.
+const AFTER: u8 = 2;
 
 /// What is wrong with a pack.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +70,13 @@ pub struct Unpacked {
 
 impl Unpacked {
     /// BTF that was read from elsewhere.
-    pub fn new(bytes: Vec<u8>) -> Unpacked {
+    pub fn btf(bytes: Vec<u8>) -> Unpacked {
         Unpacked { model: Model::read(&bytes), bytes: OnceLock::from(bytes) }
+    }
+
+    /// Anything else that is packed: text, tables.
+    pub fn other(bytes: Vec<u8>) -> Unpacked {
+        Unpacked { model: None, bytes: OnceLock::from(bytes) }
     }
 
     /// The bytes, exactly as they were packed.
@@ -95,69 +102,74 @@ pub fn pack(btf: &Unpacked, base: Option<&Unpacked>) -> Result<Vec<u8>, PackErro
         return Err(PackError::TooLarge(btf.bytes().len()));
     }
     let empty = Model::empty();
-    let base = base.map_or(Some(&empty), |base| base.model.as_ref());
-    if let (Some(model), Some(base)) = (&btf.model, base)
-        && (base.len() == 0 || model.big_endian == base.big_endian)
-        && let Some(content) = write(model, base)
+    let model_base = base.map_or(Some(&empty), |base| base.model.as_ref());
+    if let (Some(model), Some(over)) = (&btf.model, model_base)
+        && (over.len() == 0 || model.big_endian == over.big_endian)
+        && let Some(content) = write(model, over)
     {
-        let packed = seal(MODEL, &content)?;
+        let packed = seal(MODEL, &content, &[])?;
         // Made by guesses: read back once, and kept as it is if that does not give the same bytes.
-        if unpack_over(&packed, base).is_ok_and(|back| back.bytes() == btf.bytes()) {
+        if unpack(&packed, base).is_ok_and(|back| back.bytes() == btf.bytes()) {
             return Ok(packed);
         }
     }
-    seal(PLAIN, btf.bytes())
+    match base {
+        Some(base) => seal(AFTER, btf.bytes(), base.bytes()),
+        None => seal(PLAIN, btf.bytes(), &[]),
+    }
 }
 
 /// Takes BTF out of a pack; `base` is the one that it was packed over.
 pub fn unpack(packed: &[u8], base: Option<&Unpacked>) -> Result<Unpacked, PackError> {
-    let empty = Model::empty();
-    unpack_over(packed, base.map_or(Ok(&empty), |base| base.model.as_ref().ok_or(PackError::Base))?)
-}
-
-fn unpack_over(packed: &[u8], base: &Model) -> Result<Unpacked, PackError> {
-    let (form, content) = open(packed)?;
-    match form {
-        PLAIN => Ok(Unpacked::new(content)),
-        MODEL => {
-            let model = read(&content, base)?;
-            Ok(Unpacked { bytes: OnceLock::new(), model: Some(model) })
-        }
-        _ => Err(PackError::Format),
+    let (form, content) = open(packed, base)?;
+    if form != MODEL {
+        return Ok(Unpacked::btf(content));
     }
+    let empty = Model::empty();
+    let base = base.map_or(Ok(&empty), |base| base.model.as_ref().ok_or(PackError::Base))?;
+    Ok(Unpacked { model: Some(read(&content, base)?), bytes: OnceLock::new() })
 }
 
 /// Header and compressed content.
-fn seal(form: u8, content: &[u8]) -> Result<Vec<u8>, PackError> {
+fn seal(form: u8, content: &[u8], before: &[u8]) -> Result<Vec<u8>, PackError> {
     let mut packed = MAGIC.to_vec();
     packed.extend([VERSION, form, 0, 0]);
     packed.extend((content.len() as u32).to_le_bytes());
-    let compressed = zstd::bulk::compress(content, LEVEL);
+    let level = if content.len() > LARGE { LEVEL_OF_LARGE } else { LEVEL };
+    let compressed = zstd::bulk::Compressor::with_dictionary(level, before)
+        .and_then(|mut compressor| compressor.compress(content));
     packed.extend(compressed.map_err(|error| PackError::Compression(error.to_string()))?);
     Ok(packed)
 }
 
 /// Level of zstd: packs are written once and read often.
 const LEVEL: i32 = 19;
+/// Level for what is so large that the highest would take seconds.
+const LEVEL_OF_LARGE: i32 = 12;
+/// Bytes from which on content is large.
+const LARGE: usize = 8 << 20;
 
-fn open(packed: &[u8]) -> Result<(u8, Vec<u8>), PackError> {
+/// Form and content of a pack.
+fn open(packed: &[u8], base: Option<&Unpacked>) -> Result<(u8, Vec<u8>), PackError> {
     let (header, compressed) = packed.split_at_checked(12).ok_or(PackError::CutShort)?;
-    if header[..4] != MAGIC || header[4] != VERSION {
+    let form = header[5];
+    if header[..4] != MAGIC || header[4] != VERSION || form > AFTER {
         return Err(PackError::Format);
     }
     let len = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
     if len > MAX_BTF_SZ {
         return Err(PackError::TooLarge(len));
     }
+    let before = if form == AFTER { base.ok_or(PackError::Base)?.bytes() } else { &[] };
     let failed = |error: std::io::Error| PackError::Compression(error.to_string());
     let mut content = Vec::new();
     // The length is only a claim: memory grows with what there really is.
-    let decoder = zstd::stream::read::Decoder::new(compressed).map_err(failed)?;
+    let decoder = zstd::stream::read::Decoder::with_dictionary(compressed, before).map_err(failed)?;
     decoder.take(len as u64 + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() != len {
         return Err(PackError::Compression(format!("{} bytes, not {len}", content.len())));
     }
-    Ok((header[5], content))
+    Ok((form, content))
 }
 
 const TYPES: Columns = Columns { run: Column::TypeRun, turn: Column::TypeTurn, jump: Column::TypeJump };

@@ -4,14 +4,14 @@ use proptest::prelude::*;
 
 /// A type to be written: kind, name, and what its elements are called and refer to.
 #[derive(Clone, Debug)]
-struct Declared {
-    kind: BtfKind,
-    name: u8,
-    refers: u32,
-    elements: Vec<(u8, u32, u32)>,
+pub(crate) struct Declared {
+    pub(crate) kind: BtfKind,
+    pub(crate) name: u8,
+    pub(crate) refers: u32,
+    pub(crate) elements: Vec<(u8, u32, u32)>,
 }
 
-fn declared() -> impl Strategy<Value = Declared> {
+pub(crate) fn declared() -> impl Strategy<Value = Declared> {
     use BtfKind as K;
     let kinds = [K::Int, K::Ptr, K::Array, K::Struct, K::Union, K::Enum, K::Typedef, K::Const, K::Func];
     let more = [K::FuncProto, K::Var, K::Datasec, K::Fwd, K::Enum64, K::DeclTag, K::Float];
@@ -25,8 +25,8 @@ fn declared() -> impl Strategy<Value = Declared> {
     })
 }
 
-/// The bytes of BTF with these types; strings in the order of `offset`, to tell builds apart.
-fn build(types: &[Declared], rotate: usize, big_endian: bool) -> Vec<u8> {
+/// The bytes of BTF with these types; their strings moved by `rotate` places.
+pub(crate) fn build(types: &[Declared], rotate: usize, big_endian: bool) -> Vec<u8> {
     let mut names: Vec<u8> = (0..=255).collect();
     names.rotate_left(rotate % 256);
     let mut text = vec![0];
@@ -74,8 +74,8 @@ proptest! {
     ) {
         let ours = [&ours[..], &shared].concat();
         let theirs = [&shared[..], &theirs].concat();
-        let base = Unpacked::new(build(&theirs, rotate, big_endian));
-        let btf = Unpacked::new(build(&ours, 0, big_endian));
+        let base = Unpacked::btf(build(&theirs, rotate, big_endian));
+        let btf = Unpacked::btf(build(&ours, 0, big_endian));
         prop_assert!(Btf::parse(btf.bytes().to_vec()).is_ok() && btf.is_base());
         for base in [None, Some(&base)] {
             let packed = pack(&btf, base).unwrap();
@@ -87,8 +87,11 @@ proptest! {
 
     #[test]
     fn bytes_that_are_no_btf_come_back_too(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let packed = pack(&Unpacked::new(bytes.clone()), None).unwrap();
-        prop_assert_eq!(unpack(&packed, None).unwrap().into_bytes(), bytes);
+        let base = Unpacked::other(vec![7; 100]);
+        for base in [None, Some(&base)] {
+            let packed = pack(&Unpacked::btf(bytes.clone()), base).unwrap();
+            prop_assert_eq!(unpack(&packed, base).unwrap().into_bytes(), bytes.clone());
+        }
     }
 
     #[test]
@@ -96,15 +99,15 @@ proptest! {
         types in prop::collection::vec(declared(), 1..30),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
-        let base = Unpacked::new(build(&types, 3, false));
-        let packed = pack(&Unpacked::new(build(&types[1..], 0, false)), Some(&base)).unwrap();
-        let (form, mut content) = open(&packed).unwrap();
+        let base = Unpacked::btf(build(&types, 3, false));
+        let packed = pack(&Unpacked::btf(build(&types[1..], 0, false)), Some(&base)).unwrap();
+        let (form, mut content) = open(&packed, None).unwrap();
         for (at, byte) in damage {
             let at = at.index(content.len());
             content[at] ^= byte;
         }
-        let _ = unpack(&seal(form, &content).unwrap(), Some(&base));
-        let _ = unpack(&seal(form, &content).unwrap(), None);
+        let _ = unpack(&seal(form, &content, &[]).unwrap(), Some(&base));
+        let _ = unpack(&seal(form, &content, &[]).unwrap(), None);
     }
 }
 
@@ -120,15 +123,15 @@ fn a_pack_of_the_same_types_in_another_order_is_small() {
         .collect();
     let mut other = types.clone();
     other.rotate_left(700);
-    let base = Unpacked::new(build(&types, 0, false));
-    let btf = Unpacked::new(build(&other, 100, false));
+    let base = Unpacked::btf(build(&types, 0, false));
+    let btf = Unpacked::btf(build(&other, 100, false));
     let (alone, over) = (pack(&btf, None).unwrap().len(), pack(&btf, Some(&base)).unwrap().len());
     assert!(over * 10 < alone, "{over} bytes over a base, {alone} alone");
 }
 
 #[test]
 fn a_claim_of_more_than_there_is_costs_no_memory() {
-    let mut packed = seal(PLAIN, &vec![0; 1 << 20]).unwrap();
+    let mut packed = seal(PLAIN, &vec![0; 1 << 20], &[]).unwrap();
     packed[8..12].copy_from_slice(&100u32.to_le_bytes());
     assert!(matches!(unpack(&packed, None), Err(PackError::Compression(_))));
     packed[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
