@@ -62,6 +62,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Relocate(args) => run::relocate::command(args, &screen),
         Command::Explain(args) => run::explain::command(args, &screen),
         Command::Catalog(command) => run::catalog::command(command, &screen),
+        Command::Kernel(command) => run::kernel::command(command, &screen),
         Command::Schema(args) => run::schema::command(args, &screen),
         Command::Worker => unreachable!("the worker is served before"),
     }

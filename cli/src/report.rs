@@ -1,5 +1,6 @@
 //! The documents that portolan writes. Every format is rendered from these; JSON is these.
 
+pub mod kernel;
 pub mod relocate;
 pub mod scan;
 

@@ -53,12 +53,16 @@ fn by_name<'a>(btf: &'a Btf, names: Option<&BTreeSet<String>>) -> Named<'a> {
         let ty = btf.ty(id);
         let kind = match ty.kind() {
             BtfKind::Enum64 => BtfKind::Enum.name(),
-            BtfKind::Struct | BtfKind::Union | BtfKind::Enum | BtfKind::Typedef | BtfKind::Func | BtfKind::Int => {
-                ty.kind().name()
-            }
+            BtfKind::Struct
+            | BtfKind::Union
+            | BtfKind::Enum
+            | BtfKind::Typedef
+            | BtfKind::Func
+            | BtfKind::Int => ty.kind().name(),
             _ => continue,
         };
-        let wanted = names.is_none_or(|names| names.contains(essential_name(ty.name())) || names.contains(ty.name()));
+        let wanted =
+            names.is_none_or(|names| names.contains(essential_name(ty.name())) || names.contains(ty.name()));
         if !ty.name().is_empty() && wanted {
             named.entry((kind, ty.name())).or_default().push(id);
         }
@@ -192,7 +196,11 @@ fn differences(old: &Btf, before: Type, new: &Btf, after: Type) -> Vec<String> {
             continue;
         };
         if (was_at, was_bits) != (at, bits) {
-            what.push(format!("field {name} moved from {} to {}", place(*was_at, *was_bits), place(*at, *bits)));
+            what.push(format!(
+                "field {name} moved from {} to {}",
+                place(*was_at, *was_bits),
+                place(*at, *bits)
+            ));
         }
         if was != is {
             what.push(format!("field {name} was {was}, is {is}"));
@@ -204,7 +212,9 @@ fn differences(old: &Btf, before: Type, new: &Btf, after: Type) -> Vec<String> {
     for (name, was) in &a.values {
         match b.values.get(name) {
             None => what.push(format!("value {name} = {} removed", *was as i64)),
-            Some(is) if is != was => what.push(format!("value {name} was {}, is {}", *was as i64, *is as i64)),
+            Some(is) if is != was => {
+                what.push(format!("value {name} was {}, is {}", *was as i64, *is as i64));
+            }
             Some(_) => {}
         }
     }
@@ -227,7 +237,9 @@ mod tests {
     use super::super::pack::tests::{Declared, build};
     use super::*;
 
-    fn btf(types: &[(BtfKind, u8, u32, &[(u8, u32, u32)])]) -> Btf {
+    type Row<'a> = (BtfKind, u8, u32, &'a [(u8, u32, u32)]);
+
+    fn btf(types: &[Row]) -> Btf {
         let types: Vec<Declared> = types
             .iter()
             .map(|(kind, name, refers, elements)| Declared {

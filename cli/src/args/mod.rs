@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod documents;
+pub mod kernel;
 pub mod output;
 pub mod preflight;
 pub mod probe;
@@ -74,6 +75,9 @@ pub enum Command {
     /// Shows and checks the catalog of programs
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
+    /// Keeps kernels' types and configurations in a store, and tells what differs between them
+    #[command(subcommand)]
+    Kernel(kernel::KernelCommand),
     /// Prints the JSON Schema of a document that portolan writes
     Schema(documents::SchemaArgs),
     /// Does what needs privileges, for a portolan process that waits for it

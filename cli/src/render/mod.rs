@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod json;
+pub mod kernel;
 pub mod preflight;
 pub mod profile;
 pub mod progress;

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod explain;
+pub mod kernel;
 mod kernel_log;
 pub mod preflight;
 pub mod probe;

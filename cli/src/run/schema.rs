@@ -20,7 +20,7 @@ pub struct Schema {
 }
 
 /// Every document that portolan writes.
-pub const SCHEMAS: [Schema; 7] = [
+pub const SCHEMAS: [Schema; 9] = [
     Schema {
         kind: "PreflightReport",
         command: "portolan preflight -o json",
@@ -50,6 +50,16 @@ pub const SCHEMAS: [Schema; 7] = [
         kind: "RelocateReport",
         command: "portolan relocate --format json",
         text: include_str!("../../schema/relocate-report.json"),
+    },
+    Schema {
+        kind: "KernelReport",
+        command: "portolan kernel add|list|show|verify|prune -o json",
+        text: include_str!("../../schema/kernel-report.json"),
+    },
+    Schema {
+        kind: "KernelDiff",
+        command: "portolan kernel diff -o json",
+        text: include_str!("../../schema/kernel-diff.json"),
     },
     Schema {
         kind: "ReasonList",

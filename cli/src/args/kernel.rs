@@ -1,0 +1,133 @@
+//! Arguments of `portolan kernel`.
+
+use super::output::OutputArgs;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  portolan kernel add linux-image-*.deb
+      keeps the kernels of these packages
+  portolan kernel list '6.1.*'
+      those of one series
+  portolan kernel diff 6.1.0-44-cloud-amd64 6.1.0-56-cloud-amd64 --for probe.bpf.o
+      what has changed of the types that this object uses
+";
+
+const VERIFY_EXIT_CODES: &str = "\
+Exit codes, the same in every output format:
+  0    everything was read and is as it was added
+  1    portolan itself failed, or the store could not be reached
+  10   something is damaged";
+
+/// Keeps kernels' types and configurations, and tells what differs between them.
+#[derive(Subcommand, Debug)]
+pub enum KernelCommand {
+    /// Adds the kernels of images, packages, directories and BTF files
+    #[command(after_help = EXAMPLES)]
+    Add(AddArgs),
+    /// Lists the kernels
+    List(ListArgs),
+    /// Shows all that is kept of a kernel
+    Show(ShowArgs),
+    /// Says what has changed from one kernel's types to another's, with offsets
+    #[command(after_help = EXAMPLES)]
+    Diff(DiffArgs),
+    /// Reads everything and checks that it is as it was added
+    #[command(after_help = VERIFY_EXIT_CODES)]
+    Verify(StoreArgs),
+    /// Removes kernels, and files that no kernel needs; without --yes it only says which
+    Prune(PruneArgs),
+}
+
+/// Which store, and how the result is shown.
+#[derive(Args, Debug)]
+pub struct StoreArgs {
+    /// The store's directory instead of $XDG_DATA_HOME/portolan/store.
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+
+    /// Format of the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What is added.
+#[derive(Args, Debug)]
+pub struct AddArgs {
+    /// Images, packages, directories, BTF files. Packages that hold parts of one kernel belong together.
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+
+    /// Leaves out the modules: their types cannot be asked for then.
+    #[arg(long)]
+    pub no_modules: bool,
+
+    /// Where to.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// Which kernels are listed.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only these: a release (`*` stands for anything), or the beginning of a build ID or of the name in the store.
+    #[arg(value_name = "KERNEL")]
+    pub kernel: Option<String>,
+
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// Which kernel is shown.
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    /// A release (`*` stands for anything), or the beginning of a build ID or of the name in the store.
+    #[arg(value_name = "KERNEL")]
+    pub kernel: String,
+
+    /// Also writes its BTF to this file.
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// What is compared.
+#[derive(Args, Debug)]
+pub struct DiffArgs {
+    /// The older kernel: one of the store, or a file.
+    #[arg(value_name = "OLD")]
+    pub old: String,
+
+    /// The newer kernel: one of the store, or a file.
+    #[arg(value_name = "NEW")]
+    pub new: String,
+
+    /// Only what this object uses: the types of its relocations, the functions it attaches to or calls.
+    #[arg(long = "for", value_name = "OBJECT")]
+    pub object: Option<PathBuf>,
+
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// What is removed.
+#[derive(Args, Debug)]
+pub struct PruneArgs {
+    /// Kernels to remove, as `list` takes them. Without any, only files that no kernel needs are removed.
+    #[arg(value_name = "KERNEL")]
+    pub kernels: Vec<String>,
+
+    /// Removes them.
+    #[arg(long)]
+    pub yes: bool,
+
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}

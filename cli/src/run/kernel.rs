@@ -1,0 +1,216 @@
+//! `portolan kernel`.
+
+use crate::args::kernel::{AddArgs, DiffArgs, KernelCommand, ListArgs, PruneArgs, ShowArgs, StoreArgs};
+use crate::args::output::{Format, OutputArgs};
+use crate::exit::{Exit, Failure, bad_input};
+use crate::render::screen::Screen;
+use crate::render::{self, json, kernel as view};
+use crate::report::Document;
+use crate::report::kernel::{KernelDiff, KernelEntry, KernelReport};
+use anyhow::{Context, anyhow};
+use btf_catalog::kernel::{self, Options};
+use btf_catalog::store::{Directory, Record, Store, diff};
+use btf_catalog::{BpfObject, Btf};
+use bytes::Bytes;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A file this young may belong to a kernel that is being added.
+const GRACE: Duration = Duration::from_secs(3600);
+
+/// Works on a store of kernels.
+pub fn command(command: &KernelCommand, screen: &Screen) -> Result<Exit, Failure> {
+    match command {
+        KernelCommand::Add(args) => add(args, screen),
+        KernelCommand::List(args) => list(args, screen),
+        KernelCommand::Show(args) => show(args, screen),
+        KernelCommand::Diff(args) => compare(args, screen),
+        KernelCommand::Verify(args) => verify(args, screen),
+        KernelCommand::Prune(args) => prune(args, screen),
+    }
+}
+
+/// The store at `path`, or the one of this user.
+pub fn open(path: Option<&Path>) -> Result<Store, Failure> {
+    let path = match path {
+        Some(path) => path.to_owned(),
+        None => home().map_err(bad_input)?,
+    };
+    Ok(Store::new(Directory::new(path)))
+}
+
+/// `$XDG_DATA_HOME/portolan/store`, as the XDG base directory specification has it.
+fn home() -> anyhow::Result<PathBuf> {
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
+    let data = data.context("neither XDG_DATA_HOME nor HOME is set: give the store with --store")?;
+    Ok(data.join("portolan/store"))
+}
+
+fn add(args: &AddArgs, screen: &Screen) -> Result<Exit, Failure> {
+    let store = open(args.store.store.as_deref())?;
+    let options = Options { modules: !args.no_modules, image: false };
+    let kernels = kernel::read(&args.paths, options).map_err(bad_input)?;
+    if kernels.is_empty() {
+        return Err(bad_input(anyhow!("no kernel was found")));
+    }
+    let mut report = KernelReport::default();
+    for kernel in &kernels {
+        let added = store.add(kernel).map_err(|error| match error {
+            error @ btf_catalog::store::StoreError::Unsuitable { .. } => bad_input(error),
+            error => Failure::Tool(error.into()),
+        })?;
+        let state = if added.known { "known" } else { "added" };
+        let mut entry = KernelEntry::of(&added.record, Some(state));
+        entry.written_bytes = (!added.known).then_some(added.written);
+        report.kernels.push(entry);
+    }
+    finish(&store, report, args.store.output, screen, view::list)?;
+    Ok(Exit::Success)
+}
+
+fn list(args: &ListArgs, screen: &Screen) -> Result<Exit, Failure> {
+    let store = open(args.store.store.as_deref())?;
+    let listing = store.list().map_err(anyhow::Error::from)?;
+    let wanted = |record: &&Record| args.kernel.as_deref().is_none_or(|kernel| record.is(kernel));
+    let report = KernelReport {
+        kernels: listing.records.iter().filter(wanted).map(|record| KernelEntry::of(record, None)).collect(),
+        damage: listing.damaged.iter().map(ToString::to_string).collect(),
+        ..KernelReport::default()
+    };
+    finish(&store, report, args.store.output, screen, view::list)?;
+    Ok(Exit::Success)
+}
+
+fn show(args: &ShowArgs, screen: &Screen) -> Result<Exit, Failure> {
+    let store = open(args.store.store.as_deref())?;
+    let records = find(&store, &args.kernel)?;
+    if let Some(path) = &args.btf {
+        let [record] = &records[..] else {
+            let count = records.len();
+            return Err(bad_input(anyhow!(
+                "{} means {count} kernels: --btf writes the BTF of one",
+                args.kernel
+            )));
+        };
+        let btf = store.btf(record).map_err(anyhow::Error::from)?;
+        fs::write(path, btf).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    let report = KernelReport {
+        kernels: records.iter().map(|record| KernelEntry::of(record, None)).collect(),
+        ..KernelReport::default()
+    };
+    finish(&store, report, args.store.output, screen, view::show)?;
+    Ok(Exit::Success)
+}
+
+fn verify(args: &StoreArgs, screen: &Screen) -> Result<Exit, Failure> {
+    let store = open(args.store.as_deref())?;
+    let damage = store.verify().map_err(anyhow::Error::from)?;
+    let mut report = KernelReport::default();
+    for (record, error) in &damage {
+        let name = record.as_ref().and_then(|record| record.release.as_deref());
+        report.damage.push(name.map_or_else(|| error.to_string(), |name| format!("{name}: {error}")));
+        report.kernels.extend(record.as_ref().map(|record| KernelEntry::of(record, Some("damaged"))));
+    }
+    finish(&store, report, args.output, screen, view::list)?;
+    Ok(if damage.is_empty() { Exit::Success } else { Exit::Blocked })
+}
+
+fn prune(args: &PruneArgs, screen: &Screen) -> Result<Exit, Failure> {
+    let store = open(args.store.store.as_deref())?;
+    for selector in &args.kernels {
+        find(&store, selector)?;
+    }
+    let selected = |record: &Record| args.kernels.iter().any(|kernel| record.is(kernel));
+    let pruned = store.prunable(selected, GRACE).map_err(anyhow::Error::from)?;
+    let state = if args.yes { "removed" } else { "would be removed" };
+    let report = KernelReport {
+        kernels: pruned.records.iter().map(|record| KernelEntry::of(record, Some(state))).collect(),
+        unneeded: pruned.files.iter().map(Into::into).collect(),
+        ..KernelReport::default()
+    };
+    if args.yes {
+        store.prune(&pruned).map_err(anyhow::Error::from)?;
+    }
+    finish(&store, report, args.store.output, screen, view::list)?;
+    Ok(Exit::Success)
+}
+
+fn compare(args: &DiffArgs, screen: &Screen) -> Result<Exit, Failure> {
+    let store = args.store.store.as_deref();
+    let object = args.object.as_deref().map(|path| {
+        let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        BpfObject::parse(bytes).with_context(|| format!("{} is no object that can be read", path.display()))
+    });
+    let object = object.transpose().map_err(bad_input)?;
+    let names = object.as_ref().map(diff::names_of);
+    let mut notes = vec!["types of modules were not compared".to_owned()];
+    let mut types = |kernel: &str| -> Result<Btf, Failure> {
+        let btf = Btf::parse(btf_of(store, kernel)?);
+        let btf = btf.with_context(|| format!("the BTF of {kernel} cannot be read")).map_err(bad_input)?;
+        if let Some((id, kind)) = btf.stopped_at() {
+            notes.push(format!("{kernel}: types from {id} on were not looked at, kind {kind} is not known"));
+        }
+        Ok(btf)
+    };
+    let (old, new) = (types(&args.old)?, types(&args.new)?);
+    let changes = diff::diff(&old, &new, names.as_ref()).into_iter().map(Into::into).collect();
+    let object = args.object.as_ref().map(|path| path.display().to_string());
+    let report = KernelDiff { old: args.old.clone(), new: args.new.clone(), object, changes, notes };
+    let result = match args.store.output.output {
+        Format::Json => json::document(&Document::new("KernelDiff", report))?,
+        Format::Table => view::diff(&report, screen).into_bytes(),
+    };
+    render::to_stdout(&result)?;
+    Ok(Exit::Success)
+}
+
+/// The BTF of a kernel of the store, or of one in a file.
+fn btf_of(store: Option<&Path>, kernel: &str) -> Result<Bytes, Failure> {
+    if Path::new(kernel).exists() {
+        let kernels = kernel::read(&[kernel], Options { modules: false, image: false }).map_err(bad_input)?;
+        let mut found = kernels.into_iter().filter_map(|kernel| kernel.btf);
+        return match (found.next(), found.next()) {
+            (Some(btf), None) => Ok(btf),
+            (None, _) => Err(bad_input(anyhow!("{kernel} has no BTF"))),
+            (Some(_), Some(_)) => Err(bad_input(anyhow!("{kernel} holds several kernels"))),
+        };
+    }
+    let store = open(store)?;
+    match &find(&store, kernel)?[..] {
+        [record] => Ok(store.btf(record).map_err(anyhow::Error::from)?),
+        records => Err(bad_input(anyhow!("{kernel} means {} kernels of the store", records.len()))),
+    }
+}
+
+/// The kernels that a selector means: at least one.
+pub fn find(store: &Store, selector: &str) -> Result<Vec<Record>, Failure> {
+    let listing = store.list().map_err(anyhow::Error::from)?;
+    let known: Vec<String> = listing.records.iter().filter_map(|record| record.release.clone()).collect();
+    let found: Vec<Record> = listing.records.into_iter().filter(|record| record.is(selector)).collect();
+    if found.is_empty() {
+        let hint = crate::args::suggest::did_you_mean(selector, known.iter().map(String::as_str));
+        return Err(bad_input(anyhow!("the store {} has no kernel {selector}{hint}", store.describe())));
+    }
+    Ok(found)
+}
+
+/// Completes a report with what it says of the store, and writes it.
+fn finish(
+    store: &Store,
+    report: KernelReport,
+    output: OutputArgs,
+    screen: &Screen,
+    view: fn(&KernelReport, &Screen) -> String,
+) -> Result<(), Failure> {
+    let store_bytes = store.size().map_err(anyhow::Error::from)?;
+    let report = KernelReport { store: store.describe(), store_bytes, ..report };
+    let result = match output.output {
+        Format::Json => json::document(&Document::new("KernelReport", report))?,
+        Format::Table => view(&report, screen).into_bytes(),
+    };
+    render::to_stdout(&result)?;
+    Ok(())
+}
