@@ -40,7 +40,10 @@ impl Touched {
     pub fn by(object: &BpfObject) -> Touched {
         let mut touched = Touched::default();
         let Some(btf) = &object.btf else { return touched };
-        for record in object.entries.iter().flat_map(|entry| &entry.core_relos) {
+        let of_entries = object.entries.iter().flat_map(|entry| &entry.core_relos);
+        // Those of functions that no entry reaches can fail, and the object with them.
+        let of_text = object.text_relos.iter().map(|relo| &relo.record);
+        for record in of_entries.chain(of_text) {
             let kind = CoreReloKind::from_raw(record.kind);
             if kind == Some(CoreReloKind::TypeIdLocal) {
                 continue;
@@ -309,7 +312,13 @@ mod tests {
             functions: Vec::new(),
             map_refs: Vec::new(),
             extern_refs: Vec::new(),
-            core_relos: vec![CoreReloRecord { byte_off: 0, type_id: TypeId(id), access_str_off, kind }],
+            core_relos: vec![CoreReloRecord {
+                byte_off: 0,
+                type_id: TypeId(id),
+                access_str_off,
+                kind,
+                order: 0,
+            }],
             lines: Vec::new(),
         };
         BpfObject {
@@ -321,6 +330,7 @@ mod tests {
             maps: Vec::new(),
             externs: Vec::new(),
             left_to_loader: Vec::new(),
+            text_relos: Vec::new(),
         }
     }
 
