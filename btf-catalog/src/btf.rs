@@ -171,6 +171,11 @@ impl Btf {
         (self.first_id.max(1)..self.type_count()).map(TypeId)
     }
 
+    /// Whether the type `id` is of this BTF and not of its base.
+    pub(crate) fn is_own(&self, id: TypeId) -> bool {
+        id.0 >= self.first_id
+    }
+
     /// Whether the bytes are in big-endian order.
     pub fn big_endian(&self) -> bool {
         self.big_endian

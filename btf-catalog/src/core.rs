@@ -19,6 +19,7 @@ mod resolve;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod touched;
 
 pub use candidate::TargetBtf;
 pub use externs::{ExternOutcome, KernelSide, KernelSymbol, POISON_KFUNC_BASE, Resolution};
@@ -30,9 +31,10 @@ use crate::ext::CoreReloRecord;
 use crate::insn::{INSN_SZ, Insn};
 use crate::object::{BpfObject, Entry};
 use candidate::Candidates;
-use matching::Visits;
+pub(crate) use matching::Visits;
 use resolve::Resolved;
 use std::collections::HashMap;
+pub(crate) use touched::{Touched, touched};
 
 /// Why an entry could not be relocated at all: the object contradicts itself, or the kernel's types contradict each other.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -9,6 +9,7 @@ pub mod core;
 pub mod ext;
 pub mod insn;
 pub mod kernel;
+pub mod minimize;
 pub mod object;
 pub mod raw;
 pub mod reach;

@@ -18,8 +18,8 @@ impl TargetBtf {
         TargetBtf { vmlinux, modules: Vec::new() }
     }
 
-    /// The BTF number `place` of a [`Candidate`].
-    pub(super) fn btf(&self, place: usize) -> &Btf {
+    /// The BTF number `place`: 0 for vmlinux, one more than the module's index for a module.
+    pub(crate) fn btf(&self, place: usize) -> &Btf {
         place.checked_sub(1).map_or(&self.vmlinux, |module| &self.modules[module].1)
     }
 }

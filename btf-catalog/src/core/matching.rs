@@ -12,7 +12,7 @@ const MAX_DEPTH: u32 = 32;
 
 /// Types and members that the relocations of one object may look at in all. A real object needs thousands; hostile types
 /// nest and repeat without end.
-pub(super) struct Visits(u32);
+pub(crate) struct Visits(u32);
 
 impl Default for Visits {
     fn default() -> Visits {
