@@ -91,10 +91,11 @@ fn answer(local: &Btf, spec: &Spec, found: Option<(&Btf, &Spec)>) -> Result<Reso
             Some((target, found)) => {
                 let new = field_value(target, found)?;
                 resolved.new_value = new.value;
-                if let (Some((orig_ty, orig_sz)), Some((new_ty, new_sz))) = (orig.moves, new.moves) {
-                    (resolved.orig_sz, resolved.new_sz) = (orig_sz, new_sz);
-                    resolved.cannot_resize = orig_sz != new_sz && !resizable(local, orig_ty, target, new_ty);
-                }
+                // A bitfield moves nothing that could be resized: void of no bytes.
+                let (orig_ty, orig_sz) = orig.moves.unwrap_or_default();
+                let (new_ty, new_sz) = new.moves.unwrap_or_default();
+                (resolved.orig_sz, resolved.new_sz) = (orig_sz, new_sz);
+                resolved.cannot_resize = orig_sz != new_sz && !resizable(local, orig_ty, target, new_ty);
                 None
             }
         }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::btf::BtfKind;
+use crate::object::TextRelo;
 use std::sync::Arc;
 
 /// Writes BTF by hand.
@@ -290,4 +291,196 @@ fn a_stale_instruction_is_an_error_and_a_miss_is_poison() {
     assert!(wide.iter().all(|insn| insn.imm == POISON_IMM && insn.code == crate::insn::CALL));
     let far = Resolved { orig_value: 40, new_value: 40_000, validate: true, ..Resolved::default() };
     assert!(patch::patch(&mut insns, 0, &far).is_err(), "offsets have 15 bits");
+}
+
+#[test]
+fn a_load_of_a_bitfield_is_poisoned_where_the_kernel_has_a_plain_field() {
+    let bits = |w: &mut Writer| {
+        let int = w.int("u32", 4, 0);
+        w.bitfields("s", 4, &[("a", int, 0, 8), ("b", int, 8, 24)])
+    };
+    let plain = |w: &mut Writer| {
+        let int = w.int("u32", 4, 0);
+        w.structure("s", 8, &[("a", int, 32), ("b", int, 0)])
+    };
+    for (local, target) in
+        [(&bits as &dyn Fn(&mut Writer) -> u32, &plain as &dyn Fn(&mut Writer) -> u32), (&plain, &bits)]
+    {
+        let answer = resolved(local, target, "0:0", CoreReloKind::FieldByteOffset).unwrap();
+        assert!(answer.cannot_resize && answer.poisoned.is_none());
+    }
+    let both = resolved(bits, bits, "0:0", CoreReloKind::FieldByteOffset).unwrap();
+    assert!(!both.cannot_resize);
+}
+
+/// An entry of that name with these instructions and records.
+fn entry(name: &str, core_relos: Vec<CoreReloRecord>, insns: usize) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        section: "raw_tp".to_owned(),
+        kind: None,
+        autoload: true,
+        insns: vec![Insn { code: 0xb7, ..Insn::default() }; insns],
+        functions: Vec::new(),
+        map_refs: Vec::new(),
+        extern_refs: Vec::new(),
+        core_relos,
+        lines: Vec::new(),
+    }
+}
+
+fn object(btf: Btf, entries: Vec<Entry>, text: &[CoreReloRecord]) -> BpfObject {
+    BpfObject {
+        big_endian: false,
+        license: "GPL".to_owned(),
+        kern_version: None,
+        btf: Some(btf),
+        entries,
+        maps: Vec::new(),
+        externs: Vec::new(),
+        left_to_loader: Vec::new(),
+        text_relos: text
+            .iter()
+            .map(|record| TextRelo { record: *record, insns: [Insn { code: 0xb7, ..Insn::default() }; 2] })
+            .collect(),
+    }
+}
+
+/// The kernel has two structs `s`: both have `a`, at the same place, only one has `only`.
+fn two_candidates() -> (Btf, TargetBtf, u32, [u32; 3]) {
+    let mut l = Writer::default();
+    let int = l.int("int", 4, INT_SIGNED);
+    let root = l.structure("s", 12, &[("a", int, 0), ("only", int, 32), ("b", int, 64)]);
+    let accesses = ["0:0", "0:1", "0:2"].map(|access| l.string(access));
+    let mut t = Writer::default();
+    let int = t.int("int", 4, INT_SIGNED);
+    t.structure("s", 12, &[("a", int, 0), ("b", int, 32)]);
+    t.structure("s", 12, &[("a", int, 0), ("only", int, 32), ("b", int, 64)]);
+    (l.btf(), TargetBtf::new(Arc::new(t.btf())), root, accesses)
+}
+
+#[test]
+fn relocations_are_answered_in_the_order_of_the_records() {
+    let (local, target, root, [_, only, b]) = two_candidates();
+    // FieldByteSize carries 4 in the instruction; existence carries 1.
+    let record = |byte_off, access_str_off, order| CoreReloRecord {
+        byte_off,
+        type_id: TypeId(root),
+        access_str_off,
+        kind: CoreReloKind::FieldExists as u32,
+        order,
+    };
+    let offset = |byte_off, order| CoreReloRecord {
+        kind: CoreReloKind::FieldByteOffset as u32,
+        ..record(byte_off, b, order)
+    };
+    let with = |first: CoreReloRecord, second: CoreReloRecord, text: &[CoreReloRecord]| {
+        let mut entry = entry("entry", vec![first, second], 2);
+        for insn in &mut entry.insns {
+            insn.imm = 1;
+        }
+        entry.insns[usize::try_from(second.byte_off).unwrap() / 8].imm = 8;
+        let object = object(Btf::parse(local.bytes().clone()).unwrap(), vec![entry], text);
+        relocate(&object, &object.entries[0], &target).map(|relocated| relocated.insns[1].imm)
+    };
+    // What tells the two apart comes first, and the offset of `b` is clear; or it comes last, and it is not.
+    assert_eq!(with(record(0, only, 1), offset(8, 2), &[]), Ok(8));
+    assert!(with(record(0, only, 2), offset(8, 1), &[]).is_err());
+    // A function that nobody calls tells them apart as well, and fails the entry if it fails.
+    let mut unused = object(Btf::parse(local.bytes().clone()).unwrap(), Vec::new(), &[offset(0, 0)]);
+    unused.text_relos[0].insns[0].imm = 8;
+    let nothing = entry("entry", Vec::new(), 1);
+    assert!(relocate(&unused, &nothing, &target).is_err());
+}
+
+#[test]
+fn entries_together_share_what_they_learn() {
+    let (local, target, root, [_, only, b]) = two_candidates();
+    let record = |access_str_off, kind, order| CoreReloRecord {
+        byte_off: 0,
+        type_id: TypeId(root),
+        access_str_off,
+        kind: kind as u32,
+        order,
+    };
+    let mut tells = entry("tells", vec![record(only, CoreReloKind::FieldExists, 0)], 1);
+    let mut asks = entry("asks", vec![record(b, CoreReloKind::FieldByteOffset, 1)], 1);
+    (tells.insns[0].imm, asks.insns[0].imm) = (1, 8);
+    let object = object(local, vec![tells, asks], &[]);
+    let entries: Vec<&Entry> = object.entries.iter().collect();
+    let mut relocator = Relocator::new(&object, &target);
+    assert!(relocator.relocate(entries[1]).is_err());
+    let together = relocator.relocate_together(&entries).unwrap();
+    assert_eq!(together[1].outcomes[0].outcome, ReloOutcome::Value(8));
+}
+
+/// Types of a kernel: pairs of kind and content, the content being about other places in this list.
+fn kernel_in_order(order: &[usize], offs: &[u32]) -> (TargetBtf, Vec<u32>) {
+    let mut ids = vec![0; order.len()];
+    for (position, place) in order.iter().enumerate() {
+        ids[*place] = position as u32 + 1;
+    }
+    let mut w = Writer::default();
+    for place in order {
+        match place {
+            0 => w.int("int", 4, INT_SIGNED),
+            1 => w.int("unsigned long", 8, 0),
+            2 => w.structure("inner", 8, &[("x", ids[0], 0), ("y", ids[0], 32)]),
+            3 => w.array(ids[2], 4),
+            4 => w.ptr(ids[5]),
+            5 => w.structure(
+                "s",
+                128,
+                &[("a", ids[0], offs[0] * 8), ("list", ids[3], offs[1] * 8), ("next", ids[4], 768)],
+            ),
+            // A second of the same name, which agrees in what both have.
+            6 => w.structure("s", 128, &[("a", ids[0], offs[0] * 8), ("wide", ids[1], 256)]),
+            7 => w.enumeration("e", &[("E_ONE", offs[0]), ("E_TWO", 7)]),
+            _ => w.enumeration64("e", &[("E_BIG", 1 << 40), ("E_ONE", u64::from(offs[0]))]),
+        };
+    }
+    (TargetBtf::new(Arc::new(w.btf())), ids)
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_order_of_types_changes_no_outcome(
+        order in proptest::strategy::Strategy::prop_shuffle(proptest::strategy::Just((0..9).collect::<Vec<usize>>())),
+        offs in proptest::collection::vec(0u32..24, 2),
+    ) {
+        let mut l = Writer::default();
+        let int = l.int("int", 4, INT_SIGNED);
+        let long = l.int("unsigned long", 8, 0);
+        let inner = l.structure("inner", 8, &[("y", int, 0), ("x", int, 32)]);
+        let list = l.array(inner, 2);
+        let s = l.structure("s", 64, &[("a", int, 0), ("list", list, 32), ("wide", long, 192), ("gone", int, 256)]);
+        let e = l.enumeration("e", &[("E_ONE", 1), ("E_TWO", 2), ("E_BIG", 3), ("E_GONE", 4)]);
+        let local = l.btf();
+        let (plain, _) = kernel_in_order(&[0, 1, 2, 3, 4, 5, 6, 7, 8], &offs);
+        let (shuffled, ids) = kernel_in_order(&order, &offs);
+        let fields = ["0", "0:0", "0:1:1:0", "0:1:1:1", "0:2", "0:3", "1:0"];
+        for raw in 0..=CoreReloKind::TypeMatches as u32 {
+            let kind = CoreReloKind::from_raw(raw).unwrap();
+            let (roots, accesses): (&[u32], &[&str]) = match kind {
+                CoreReloKind::TypeIdLocal => continue,
+                _ if kind.is_enumval() => (&[e], &["0", "1", "2", "3"]),
+                _ if kind.is_type() => (&[s, inner, int, e], &["0"]),
+                _ => (&[s], &fields),
+            };
+            for (root, access) in roots.iter().flat_map(|root| accesses.iter().map(move |access| (*root, *access))) {
+                let spec = spec::parse(&local, TypeId(root), access, kind).unwrap();
+                let answer = |target: &TargetBtf| {
+                    let mut candidates = Candidates::find(&local, TypeId(root), target);
+                    let answer = resolve::resolve(&local, &spec, &mut candidates, target, &mut Visits::default());
+                    // An error names ids; that it is one has to be the same.
+                    answer.map_err(|_| ())
+                };
+                let (mut expected, found) = (answer(&plain), answer(&shuffled));
+                if kind == CoreReloKind::TypeIdTarget && let Ok(expected) = &mut expected && expected.new_value > 0 {
+                    expected.new_value = u64::from(ids[expected.new_value as usize - 1]);
+                }
+                proptest::prop_assert_eq!(found, expected, "{:?} of {} {}", kind, root, access);
+            }
+        }
+    }
 }
