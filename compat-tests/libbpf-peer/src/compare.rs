@@ -80,8 +80,14 @@ pub fn compare(name: &str, path: &Path, against: &Against) -> Tally {
     let mut relocator = Relocator::new(&object, against.target);
     let all_refused = theirs.as_ref().err().cloned();
     let (programs, kconfig) = theirs.map_or((Vec::new(), None), |theirs| (theirs.programs, theirs.kconfig));
-    if let Some(kconfig) = kconfig.filter(|kconfig| *kconfig != resolution.kconfig) {
-        tally.differs(name, ".kconfig", format!("{:02x?} against {kconfig:02x?}", resolution.kconfig));
+    for (ext, slot) in object.externs.iter().filter_map(|ext| Some((ext, ext.slot?))) {
+        let part = slot.byte_off as usize..(slot.byte_off + slot.byte_sz) as usize;
+        if let Some(theirs) = kconfig.as_ref().map(|kconfig| kconfig.get(part.clone()))
+            && theirs != resolution.kconfig.get(part.clone())
+        {
+            let what = format!("{:02x?} against {theirs:02x?}", &resolution.kconfig[part]);
+            tally.differs(name, &format!(".kconfig {}", ext.name), what);
+        }
     }
     for entry in &object.entries {
         tally.entries += 1;

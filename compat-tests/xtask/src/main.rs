@@ -5,6 +5,7 @@ mod apt;
 mod bench;
 mod command;
 mod deps;
+mod differential;
 mod ebpf;
 mod kernels;
 mod test;
@@ -19,6 +20,8 @@ commands:
   ebpf --check    build them elsewhere and fail on any byte of difference
   kernels [SERIES…] [--arch amd64|arm64] [--all] [--list]
                   bring Debian's kernels into the cache: the newest of each series, with --all every one there is
+  differential [--core-cases]
+                  hold relocation against libbpf's on the cache's objects and kernels, or on the kernel's own cases
   bench           time `portolan probe` and `bpftool feature probe` in pairs
 ";
 
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         ["ebpf"] => ebpf::run(false).map(tell),
         ["ebpf", "--check"] => ebpf::run(true).map(tell),
         ["kernels", ref rest @ ..] => kernels::run(rest),
+        ["differential", ref rest @ ..] => differential::run(rest),
         ["bench"] => bench::run(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

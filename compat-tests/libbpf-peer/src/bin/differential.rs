@@ -1,26 +1,40 @@
-//! `differential BTF CONFIG OBJECT…`: holds every object against libbpf and prints one line a difference, then the counts.
+//! Holds our relocation against libbpf's, instruction for instruction. `cargo xtask differential` runs it.
 //!
-//! libbpf looks externs up in `/sys/kernel/btf/vmlinux`: BTF must be what lies there in this process's mount namespace.
-//! `cargo xtask differential` sees to that.
+//! `kernels DIRECTORY SOURCE…`: every object found in the sources against every kernel of the directory. libbpf looks
+//! externs up in `/sys/kernel/btf/vmlinux`: each kernel gets a process whose mount namespace has its BTF there.
+//!
+//! `core-cases DIRECTORY`: the kernel's own cases, every `test_core_reloc_*.o` against the types of every
+//! `btf__core_reloc_*.o`.
 
-use btf_catalog::Btf;
 use btf_catalog::core::{KernelSide, KernelSymbol, TargetBtf};
-use btf_catalog::kernel::KernelConfig;
+use btf_catalog::kernel::{self, KernelConfig, Options};
+use btf_catalog::scan::{Finder, Limits, files};
+use btf_catalog::{BpfObject, Btf};
 use libbpf_peer::{Against, Setup, Tally, compare};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
-use std::path::Path;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
+
+const ACCEPTED: &str = include_str!("../../data/accepted.tsv");
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [btf, config, objects @ ..] = &args[..] else {
-        eprintln!("usage: differential BTF CONFIG OBJECT…");
-        return ExitCode::from(2);
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match words[..] {
+        ["kernels", directory, ref sources @ ..] if !sources.is_empty() => kernels(directory, sources),
+        ["core-cases", directory] => core_cases(Path::new(directory)),
+        ["one", btf, config, ref objects @ ..] => one(btf, config, objects).map(|()| true),
+        _ => {
+            eprintln!("usage: differential kernels DIRECTORY SOURCE… | core-cases DIRECTORY");
+            return ExitCode::from(2);
+        }
     };
-    match run(btf, config, objects) {
-        Ok(()) => ExitCode::SUCCESS,
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("differential: {error}");
             ExitCode::FAILURE
@@ -28,12 +42,163 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(btf: &str, config: &str, objects: &[String]) -> Result<(), String> {
-    let read = |path: &str| std::fs::read(path).map_err(|error| format!("{path}: {error}"));
+fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, String> {
+    let path = path.as_ref();
+    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    std::fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// A directory that is removed with its owner.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Scratch, String> {
+        let path = std::env::temp_dir().join(format!("portolan-differential-{}", std::process::id()));
+        std::fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Every kernel of `directory` against every object in `sources`; whether all that differs is accepted.
+fn kernels(directory: &str, sources: &[&str]) -> Result<bool, String> {
+    let scratch = Scratch::new()?;
+    let objects = objects(sources, &scratch.0)?;
+    let options = Options { modules: false, image: false };
+    let kernels = kernel::read(&[directory], options).map_err(|error| format!("{directory}: {error}"))?;
+    let mut report = Report::default();
+    for kernel in &kernels {
+        let name = kernel.release.clone().unwrap_or_else(|| kernel.sources.join(" "));
+        let (Some(btf), Some(config)) = (&kernel.btf, &kernel.config) else {
+            println!(
+                "{name}: left out, without {}",
+                if kernel.btf.is_none() { "BTF" } else { "configuration" }
+            );
+            continue;
+        };
+        let (btf_path, config_path) = (scratch.0.join("vmlinux.btf"), scratch.0.join("config"));
+        write(&btf_path, btf)?;
+        let mut lines = String::new();
+        for (option, value) in &config.options {
+            lines.extend([option, "=", value, "\n"]);
+        }
+        write(&config_path, lines.as_bytes())?;
+        let myself = std::env::current_exe().map_err(|error| error.to_string())?;
+        let script = format!("mount --bind \"$1\" {VMLINUX} && shift && exec \"$@\"");
+        let child = Command::new("unshare")
+            .args(["--mount", "sh", "-c", &script, "sh"])
+            .args([&btf_path, &myself])
+            .arg("one")
+            .args([&btf_path, &config_path])
+            .args(&objects)
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| format!("unshare: {error}"))?;
+        if !child.status.success() {
+            return Err(format!("{name}: {}; this needs root", child.status));
+        }
+        report.add(&name, &String::from_utf8_lossy(&child.stdout))?;
+    }
+    Ok(report.print())
+}
+
+/// Writes the objects of this machine's byte order that are in the sources to `to`, and returns their paths.
+fn objects(sources: &[&str], to: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut finder = Finder::new(Limits::default());
+    for source in sources {
+        files::look(&mut finder, Path::new(source));
+    }
+    let mut paths = Vec::new();
+    for (number, found) in finder.finish().objects.iter().enumerate() {
+        let place = &found.places[0];
+        let innermost = place.members.last().map_or(place.path.as_str(), String::as_str);
+        let stem = Path::new(innermost).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let path = to.join(format!("{number}-{stem}.o"));
+        // EI_DATA: 1 is little-endian.
+        if found.bytes.get(5).is_some_and(|data| (*data == 1) == cfg!(target_endian = "little")) {
+            write(&path, &found.bytes)?;
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+/// What the processes of all kernels said.
+#[derive(Default)]
+struct Report {
+    /// Counts in the order of [`COLUMNS`], summed.
+    counts: [usize; COLUMNS.len()],
+    accepted: BTreeMap<&'static str, usize>,
+    differences: Vec<String>,
+}
+
+const COLUMNS: [&str; 6] = ["objects", "entries", "equal", "refused by both", "CO-RE relocations", "externs"];
+
+impl Report {
+    fn add(&mut self, kernel: &str, lines: &str) -> Result<(), String> {
+        let mut counted = false;
+        for line in lines.lines() {
+            if let Some(counts) = line.strip_prefix("counts\t") {
+                let counts = counts.split('\t').map(|count| count.parse().unwrap_or(0));
+                let shown: Vec<String> = COLUMNS
+                    .iter()
+                    .zip(counts.clone())
+                    .map(|(name, n): (_, usize)| format!("{n} {name}"))
+                    .collect();
+                self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+                println!("{kernel}: {}", shown.join(", "));
+                counted = true;
+            } else if let Some(difference) = line.strip_prefix("differs\t") {
+                let mut fields = difference.splitn(3, '\t');
+                let (object, entry) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+                match accepted(object, entry) {
+                    Some(reason) => *self.accepted.entry(reason).or_default() += 1,
+                    None => self.differences.push(format!("{kernel}\t{difference}")),
+                }
+            }
+        }
+        if counted { Ok(()) } else { Err(format!("{kernel}: no counts; {lines}")) }
+    }
+
+    /// Prints the sums and what differs; whether nothing does.
+    fn print(&self) -> bool {
+        let sums: Vec<String> =
+            COLUMNS.iter().zip(self.counts).map(|(name, count)| format!("{count} {name}")).collect();
+        println!("in all: {}", sums.join(", "));
+        for (reason, count) in &self.accepted {
+            println!("accepted {count} times: {reason}");
+        }
+        println!("differences: {}", self.differences.len());
+        self.differences.iter().for_each(|difference| println!("{difference}"));
+        self.differences.is_empty()
+    }
+}
+
+/// The reason of an accepted difference. `object` is the name of its file behind a number.
+fn accepted(object: &str, entry: &str) -> Option<&'static str> {
+    let name = object.split_once('-').map_or(object, |(_, name)| name);
+    ACCEPTED.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
+        let mut fields = line.split('\t');
+        let (of, what, reason) = (fields.next()?, fields.next()?, fields.next()?);
+        ((of == "*" || of == name) && what == entry).then_some(reason)
+    })
+}
+
+/// Compares objects against one kernel and prints lines for [`Report::add`].
+fn one(btf: &str, config: &str, objects: &[&str]) -> Result<(), String> {
     let types = Btf::parse(read(btf)?).map_err(|error| format!("{btf}: {error}"))?;
     let target = TargetBtf::new(Arc::new(types));
-    let text = String::from_utf8(read(config)?).map_err(|error| format!("{config}: {error}"))?;
-    let config = parsed(&text, config);
+    let text = read(config)?;
+    let config =
+        KernelConfig::parse(&text, config).ok_or_else(|| format!("{config}: not a configuration"))?;
     let kallsyms = kallsyms(&String::from_utf8_lossy(&read("/proc/kallsyms")?));
     let symbols = |name: &str| kallsyms.get(name).copied().unwrap_or(KernelSymbol::Missing);
     let kernel = KernelSide {
@@ -51,31 +216,65 @@ fn run(btf: &str, config: &str, objects: &[String]) -> Result<(), String> {
     };
     let mut tally = Tally::default();
     for object in objects {
-        let path = Path::new(object);
-        let short = path.components().rev().take(2).map(|part| part.as_os_str().to_string_lossy());
-        let short: Vec<_> = short.collect();
-        let name = short.iter().rev().map(AsRef::as_ref).collect::<Vec<&str>>().join("/");
-        tally.add(compare(&name, path, &against));
+        let name = Path::new(object).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        tally.add(compare(&name, Path::new(object), &against));
     }
-    for (object, entry, how) in &tally.differences {
-        println!("differs\t{object}\t{entry}\t{how}");
-    }
-    println!(
-        "counts\t{}\t{}\t{}\t{}\t{}\t{}",
-        tally.objects, tally.entries, tally.equal, tally.both_refuse, tally.relocations, tally.externs
-    );
+    print(&tally);
     Ok(())
 }
 
-fn parsed(text: &str, source: &str) -> KernelConfig {
-    let options = text.lines().filter(|line| line.starts_with("CONFIG_"));
-    KernelConfig {
-        options: options
-            .filter_map(|line| line.split_once('='))
-            .map(|(option, value)| (option.to_owned(), value.to_owned()))
-            .collect(),
-        source: source.to_owned(),
+fn print(tally: &Tally) {
+    for (object, entry, how) in &tally.differences {
+        println!("differs\t{object}\t{entry}\t{how}");
     }
+    println!("counts\t{}", counts(tally).map(|count| count.to_string()).join("\t"));
+}
+
+fn counts(tally: &Tally) -> [usize; COLUMNS.len()] {
+    [tally.objects, tally.entries, tally.equal, tally.both_refuse, tally.relocations, tally.externs]
+}
+
+/// The kernel's own cases: each program against the types of each case, far more pairs than its tests have.
+fn core_cases(directory: &Path) -> Result<bool, String> {
+    let entries =
+        std::fs::read_dir(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ext| ext == "o"));
+    paths.sort();
+    let named = |prefix: &str| -> Vec<&PathBuf> {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        paths.iter().filter(|path| name(path).starts_with(prefix)).collect()
+    };
+    let (programs, cases) = (named("test_core_reloc_"), named("btf__core_reloc_"));
+    let config = KernelConfig::default();
+    let running = Btf::parse(read(VMLINUX)?).map_err(|error| format!("{VMLINUX}: {error}"))?;
+    let running = TargetBtf::new(Arc::new(running));
+    let version = version(&String::from_utf8_lossy(&read("/proc/sys/kernel/osrelease")?));
+    let mut sum = Tally::default();
+    for case in &cases {
+        let object = BpfObject::parse(read(case)?).map_err(|error| format!("{}: {error}", case.display()))?;
+        let Some(types) = object.btf else { return Err(format!("{}: no .BTF", case.display())) };
+        let target = TargetBtf::new(Arc::new(types));
+        let kernel = KernelSide {
+            types: &running,
+            modules_whole: true,
+            config: Some(&config),
+            version,
+            symbols: None,
+        };
+        let against = Against { setup: Setup::with_btf(case), target: &target, kernel };
+        let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        for program in &programs {
+            sum.add(compare(&format!("{} on {}", stem(program), stem(case)), program, &against));
+        }
+    }
+    println!("{} programs on the types of {} cases", programs.len(), cases.len());
+    let shown: Vec<String> =
+        COLUMNS.iter().zip(counts(&sum)).map(|(name, n)| format!("{n} {name}")).collect();
+    println!("in all: {}", shown.join(", "));
+    println!("differences: {}", sum.differences.len());
+    sum.differences.iter().for_each(|(object, entry, how)| println!("{object}\t{entry}\t{how}"));
+    Ok(sum.differences.is_empty() && sum.objects > 0)
 }
 
 /// Addresses by name, as libbpf reads them: what `/proc/kallsyms` says twice with different addresses is ambiguous.
