@@ -3,7 +3,7 @@
 //! [`Finder`] is given streams of bytes and opens whatever it knows, one inside the other: ar, tar, cpio, rpm, zip, and
 //! what gzip, xz, lzma, zstd, bzip2 and lz4 have packed. Everything else is searched for the header of an eBPF object, so that an object in
 //! the read-only data of an executable is found as surely as one in a file of its own. [`files`] gives it the files of
-//! a directory.
+//! a directory. [`loaders`] tells what a loader cannot do with an object.
 //!
 //! Only what is held in memory at a time is bounded by the size of one member: archives are read as streams. What is
 //! not looked at is said in [`Finds::notes`], never left out in silence.
@@ -14,6 +14,7 @@ mod cpio;
 pub mod files;
 mod finder;
 mod host;
+pub mod loaders;
 mod oci;
 mod packing;
 #[cfg(test)]

@@ -65,6 +65,7 @@ fn bad_usage_is_2_and_says_what_was_meant() {
         (&["probe", "--only", "bpf.helper,weather"], "weather"),
         (&["explain", "PTL9999"], "PTL9999"),
         (&["scan"], "PATH"),
+        (&["scan", "/etc/passwd", "--for-loader", "libbqf"], "known are libbpf, aya, cilium-ebpf"),
         (&["scan", "/nonexistent"], "/nonexistent"),
         (&["scan", "/dev/zero"], "a character device"),
         (&["schema", "NodeProfil"], "did you mean NodeProfile?"),

@@ -1,5 +1,6 @@
 //! Arguments of `portolan scan`.
 
+use btf_catalog::scan::loaders::Loader;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -11,13 +12,17 @@ Examples:
       the objects inside the executables of a package
   portolan scan /usr/sbin -o json
       everything below a directory, for programs
+  portolan scan probe.bpf.o --for-loader aya --for-loader libbpf=1.2
+      what these loaders cannot do with it
   portolan scan image.tar --extract objects/
       the objects of a container image, written to files
 
 Exit codes, the same in every output format:
   0    what was found could be read, or nothing was found
   1    portolan itself failed
-  2    bad usage; nothing that was given could be read, or no object that was found";
+  2    bad usage; nothing that was given could be read, or no object that was found
+  10   a loader that --for-loader names refuses some object, or lets some program go wrong
+Where several apply, the first of 1, 2, 10 is given.";
 
 /// Where objects are looked for, and how they are shown.
 #[derive(Args, Debug)]
@@ -27,6 +32,11 @@ pub struct ScanArgs {
     /// or tar), executables and libraries.
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
+
+    /// Also says what this loader cannot do with the objects: libbpf, aya or cilium-ebpf, in its newest version known here
+    /// or the one that is named; may be given several times.
+    #[arg(long = "for-loader", value_name = "LOADER[=VERSION]")]
+    pub loaders: Vec<Loader>,
 
     /// Writes every object that was found to a file of its own in this directory; files that are there are kept.
     #[arg(long, value_name = "DIR")]

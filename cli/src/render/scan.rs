@@ -3,7 +3,9 @@
 use super::screen::{Screen, Tone};
 use super::table::{Cell, Table};
 use super::text::{labelled, line, paragraph};
-use crate::report::scan::{EntryNeeds, MapNeeds, ObjectEntry, PlaceEntry, ScanReport, ScanSummary};
+use crate::report::scan::{
+    EntryNeeds, GapEntry, LoaderEntry, MapNeeds, ObjectEntry, PlaceEntry, ScanReport, ScanSummary,
+};
 use std::fmt::Write as _;
 
 /// Places of one object that the short form shows.
@@ -90,12 +92,51 @@ fn title(object: &ObjectEntry, places: usize, screen: &Screen) -> String {
         let more = count(object.places.len() - places, "more place");
         text.push_str(&paragraph(&format!("and {more}, with -o wide"), 2, screen.columns));
     }
+    for loader in &object.loaders {
+        text.push_str(&gaps(loader, screen));
+    }
     if let Some(error) = &object.error {
         let error = paragraph(&format!("cannot be read: {}", line(error)), 2, screen.columns);
         text.push_str(&screen.paint(Tone::Bad, error.trim_end()));
         text.push('\n');
     }
     text
+}
+
+/// What a loader cannot do, a line for each effect.
+fn gaps(loader: &LoaderEntry, screen: &Screen) -> String {
+    let name = line(&loader.loader);
+    let mut text = String::new();
+    let mut say = |tone, what: String| {
+        let what = paragraph(&what, 2, screen.columns);
+        text.push_str(&what.lines().map(|row| screen.paint(tone, row) + "\n").collect::<String>());
+    };
+    for (effect, verdict) in [
+        ("object", "refuses this object"),
+        ("entry", "refuses some of its programs"),
+        ("silent", "takes it and says nothing, but its programs go wrong"),
+    ] {
+        let gaps = loader.gaps.iter().filter(|gap| gap.effect == effect);
+        let gaps: Vec<String> = gaps.map(gap_in_short).collect();
+        if !gaps.is_empty() {
+            say(Tone::Bad, format!("{name} {verdict}: it cannot do {}", gaps.join("; ")));
+        }
+    }
+    if loader.gaps.is_empty() {
+        say(Tone::Good, format!("{name}: nothing is known that it cannot do with this object"));
+    }
+    if let Some(unchecked) = &loader.unchecked {
+        say(Tone::Unsure, line(unchecked));
+    }
+    text
+}
+
+fn gap_in_short(gap: &GapEntry) -> String {
+    let entries =
+        if gap.entries.is_empty() { String::new() } else { format!(" ({})", line(&gap.entries.join(", "))) };
+    let since =
+        gap.since.as_deref().map_or(String::new(), |since| format!(", which came by {}", line(since)));
+    format!("{}{entries}{since}", line(&gap.feature))
 }
 
 fn place(place: &PlaceEntry) -> String {

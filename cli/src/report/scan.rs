@@ -1,6 +1,7 @@
 //! `ScanReport`: which objects were found where, and what each needs.
 
 use btf_catalog::require::{self, EntryRequirements, MapRequirement, Requirements};
+use btf_catalog::scan::loaders::Loader;
 use btf_catalog::scan::{Finds, Found, Place};
 use btf_catalog::{BpfObject, Btf};
 use probe_matrix::profile::Tool;
@@ -57,6 +58,9 @@ pub struct ObjectEntry {
     /// What it needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<ObjectNeeds>,
+    /// What the loaders that were asked about cannot do with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loaders: Vec<LoaderEntry>,
 }
 
 /// Where an object is.
@@ -84,6 +88,36 @@ pub struct PlaceEntry {
     /// Whether a later layer of the image deletes or replaces it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub removed: bool,
+}
+
+/// What a loader cannot do with an object.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LoaderEntry {
+    /// The loader and its version.
+    pub loader: String,
+    /// What is not known of this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchecked: Option<String>,
+    /// What the object needs and the loader cannot do.
+    pub gaps: Vec<GapEntry>,
+}
+
+/// Something that an object needs and a loader cannot do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GapEntry {
+    /// What: `section:tcx/ingress`, `relocation:type_matches`.
+    pub feature: String,
+    /// `object`: the loader refuses the object; `entry`: it refuses the programs; `silent`: it says nothing, and the
+    /// programs do not do what they should.
+    pub effect: String,
+    /// The first version of the loader that was seen to have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The programs that need it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<String>,
+    /// Where the loader was looked at.
+    pub source: String,
 }
 
 /// What an object needs.
@@ -196,8 +230,9 @@ pub struct NoteEntry {
 
 impl ScanReport {
     /// The report of what a search found.
-    pub fn new(finds: &Finds) -> ScanReport {
-        let objects: Vec<ObjectEntry> = finds.objects.iter().map(ObjectEntry::from).collect();
+    pub fn new(finds: &Finds, loaders: &[Loader]) -> ScanReport {
+        let objects = finds.objects.iter().map(|found| ObjectEntry::new(found, loaders));
+        let objects: Vec<ObjectEntry> = objects.collect();
         let needs = objects.iter().filter_map(|object| object.needs.as_ref());
         let summary = ScanSummary {
             files: finds.looked.files,
@@ -221,11 +256,14 @@ impl ScanReport {
     }
 }
 
-impl From<&Found> for ObjectEntry {
-    fn from(found: &Found) -> ObjectEntry {
-        let (needs, error) = match BpfObject::parse(found.bytes.clone()) {
-            Ok(object) => (Some(ObjectNeeds::of(&object)), None),
-            Err(error) => (None, Some(error.to_string())),
+impl ObjectEntry {
+    fn new(found: &Found, loaders: &[Loader]) -> ObjectEntry {
+        let (needs, loaders, error) = match BpfObject::parse(found.bytes.clone()) {
+            Ok(object) => {
+                let loaders = loaders.iter().map(|loader| LoaderEntry::new(loader, &object)).collect();
+                (Some(ObjectNeeds::of(&object)), loaders, None)
+            }
+            Err(error) => (None, Vec::new(), Some(error.to_string())),
         };
         ObjectEntry {
             name: short_name(&found.places[0]),
@@ -234,7 +272,21 @@ impl From<&Found> for ObjectEntry {
             places: found.places.iter().map(PlaceEntry::from).collect(),
             error,
             needs,
+            loaders,
         }
+    }
+}
+
+impl LoaderEntry {
+    fn new(loader: &Loader, object: &BpfObject) -> LoaderEntry {
+        let gaps = loader.gaps(object).into_iter().map(|gap| GapEntry {
+            feature: gap.feature,
+            effect: gap.effect.name().to_owned(),
+            since: gap.since.map(str::to_owned),
+            entries: gap.entries,
+            source: gap.source.to_owned(),
+        });
+        LoaderEntry { loader: loader.to_string(), unchecked: loader.unchecked(), gaps: gaps.collect() }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure, bad_input};
 use crate::render::screen::Screen;
 use crate::render::{self, json, scan as view};
 use crate::report::Document;
-use crate::report::scan::{ScanReport, ScanSummary};
+use crate::report::scan::ScanReport;
 use anyhow::{Context, anyhow};
 use btf_catalog::scan::{Finder, Finds, Limits, files};
 use std::fs::{self, OpenOptions};
@@ -28,8 +28,8 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
         let why = if why.is_empty() { "no files are there".to_owned() } else { why.join("; ") };
         return Err(bad_input(anyhow!("nothing could be searched: {why}")));
     }
-    let report = ScanReport::new(&finds);
-    let exit = exit(&report.summary);
+    let report = ScanReport::new(&finds, &args.loaders);
+    let exit = exit(&report);
     if let Some(dir) = &args.extract {
         extract(&finds, &report, dir)?;
     }
@@ -50,9 +50,15 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
 }
 
 /// Finding no object is an answer; finding only such as cannot be read is none.
-fn exit(summary: &ScanSummary) -> Exit {
-    let none_readable = summary.objects > 0 && summary.objects == summary.damaged;
-    if none_readable { Exit::BadInput } else { Exit::Success }
+fn exit(report: &ScanReport) -> Exit {
+    let loaders = report.objects.iter().flat_map(|object| &object.loaders);
+    if report.summary.objects > 0 && report.summary.objects == report.summary.damaged {
+        Exit::BadInput
+    } else if loaders.into_iter().any(|loader| !loader.gaps.is_empty()) {
+        Exit::Blocked
+    } else {
+        Exit::Success
+    }
 }
 
 /// Writes each object to a file named after it and its digest. A file that is there already is kept: the same bytes are

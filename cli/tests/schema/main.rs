@@ -54,7 +54,7 @@ fn golden_reports_are_valid() {
 fn what_the_commands_write_is_valid() {
     for args in [
         &["explain"][..],
-        &["scan", concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/objects")],
+        &["scan", concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/objects"), "--for-loader", "aya"],
         &["catalog", "list"],
         &["catalog", "lint"],
         &["probe", "--depth", "read"],
