@@ -1,6 +1,7 @@
 //! The documents that portolan writes. Every format is rendered from these; JSON is these.
 
 pub mod kernel;
+pub mod matrix;
 pub mod relocate;
 pub mod scan;
 

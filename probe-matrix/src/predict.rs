@@ -64,6 +64,20 @@ pub struct EntryVerdict {
     pub checks: Vec<Check>,
 }
 
+impl EntryVerdict {
+    /// Both stages in one: the worse verdict, with the reasons for it. `runs` rests on the weaker evidence of the two.
+    pub fn overall(&self) -> StageVerdict {
+        let stages = [&self.load, &self.attach];
+        let of = |verdict| stages.into_iter().filter(move |stage| stage.verdict == verdict);
+        let verdict = [Verdict::Blocked, Verdict::Unknown].into_iter().find(|&bad| of(bad).next().is_some());
+        let verdict = verdict.unwrap_or(Verdict::Runs);
+        let evidence = of(verdict).map(|stage| stage.evidence);
+        let evidence = if verdict == Verdict::Runs { evidence.min() } else { evidence.max() };
+        let reasons = of(verdict).flat_map(|stage| stage.reasons.iter().cloned()).collect();
+        StageVerdict { verdict, evidence: evidence.unwrap_or(Evidence::Assumed), reasons }
+    }
+}
+
 /// Predicts every entry of an object as if it were loaded alone, by libbpf and with all capabilities.
 pub fn predict(object: &BpfObject, kernel: &Offline, options: &Options) -> Vec<EntryVerdict> {
     let types = kernel.types_with(options.loaded_modules.as_ref());

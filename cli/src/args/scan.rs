@@ -14,6 +14,8 @@ Examples:
       everything below a directory, for programs
   portolan scan probe.bpf.o --for-loader aya --for-loader libbpf=1.2
       what these loaders cannot do with it
+  portolan scan probe.bpf.o --kernel linux-image-6.1.0-44-amd64.deb --kernel /boot/vmlinuz-6.12.9
+      on which of these kernels its programs run, and why not on the others
   portolan scan image.tar --extract objects/
       the objects of a container image, written to files
 
@@ -21,8 +23,10 @@ Exit codes, the same in every output format:
   0    what was found could be read, or nothing was found
   1    portolan itself failed
   2    bad usage; nothing that was given could be read, or no object that was found
-  10   a loader that --for-loader names refuses some object, or lets some program go wrong
-Where several apply, the first of 1, 2, 10 is given.";
+  10   some program is blocked on a kernel that --kernel names, or a loader that --for-loader names refuses some object
+       or lets some program go wrong
+  12   some program could not be judged on such a kernel
+Where several apply, the first of 1, 2, 10, 12 is given. Programs that are not loaded unasked do not count.";
 
 /// Where objects are looked for, and how they are shown.
 #[derive(Args, Debug)]
@@ -32,6 +36,15 @@ pub struct ScanArgs {
     /// or tar), executables and libraries.
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
+
+    /// Judges each program on this kernel, which need not have been booted: an image, a package, a directory of either,
+    /// or bare BTF; may be given several times. The parts of a split package are one kernel.
+    #[arg(long = "kernel", value_name = "PATH")]
+    pub kernels: Vec<PathBuf>,
+
+    /// Leaves this program out of the judgement, as a loader does that turns its loading off; may be given several times.
+    #[arg(long = "no-autoload", value_name = "PROGRAM", requires = "kernels")]
+    pub no_autoload: Vec<String>,
 
     /// Also says what this loader cannot do with the objects: libbpf, aya or cilium-ebpf, in its newest version known here
     /// or the one that is named; may be given several times.

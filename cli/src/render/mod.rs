@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod json;
 pub mod kernel;
+pub mod matrix;
 pub mod preflight;
 pub mod profile;
 pub mod progress;

@@ -1,5 +1,6 @@
 //! Objects and what they need, for people.
 
+use super::matrix;
 use super::screen::{Screen, Tone};
 use super::table::{Cell, Table};
 use super::text::{labelled, line, paragraph};
@@ -19,11 +20,18 @@ pub fn table(report: &ScanReport, screen: &Screen) -> String {
     for object in &report.objects {
         text.push_str(&title(object, PLACES_SHOWN, screen));
         let Some(needs) = object.needs.as_ref().filter(|needs| !needs.entries.is_empty()) else { continue };
+        if report.matrix.is_some() {
+            // What was asked is the verdict.
+            continue;
+        }
         let mut table = Table::new(["PROGRAM", "TYPE", "ATTACHES TO", "NEEDS"]);
         for entry in &needs.entries {
             table.row([line(&entry.name).into(), kind(entry), target(entry).into(), in_short(entry).into()]);
         }
         text.push_str(&table.render(screen, 2));
+    }
+    if let Some(shown) = &report.matrix {
+        text.push_str(&matrix::matrix(shown, &report.objects, false, screen));
     }
     text + &notes(report, NOTES_SHOWN, screen)
 }
@@ -48,6 +56,9 @@ pub fn wide(report: &ScanReport, screen: &Screen) -> String {
             text.push('\n');
             text.push_str(&maps(&needs.maps, screen));
         }
+    }
+    if let Some(shown) = &report.matrix {
+        text.push_str(&matrix::matrix(shown, &report.objects, true, screen));
     }
     text + &notes(report, usize::MAX, screen)
 }
@@ -287,7 +298,7 @@ fn notes(report: &ScanReport, most: usize, screen: &Screen) -> String {
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
-fn count(number: usize, noun: &str) -> String {
+pub(super) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }

@@ -1,5 +1,6 @@
 //! `ScanReport`: which objects were found where, and what each needs.
 
+use super::matrix::Matrix;
 use btf_catalog::require::{self, EntryRequirements, MapRequirement, Requirements};
 use btf_catalog::scan::loaders::Loader;
 use btf_catalog::scan::{Finds, Found, Place};
@@ -16,6 +17,9 @@ pub struct ScanReport {
     pub summary: ScanSummary,
     /// The objects, in the order they were found; the same bytes at several places are one object.
     pub objects: Vec<ObjectEntry>,
+    /// On which kernels the programs run; absent where no kernel was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matrix: Option<Matrix>,
     /// What was not looked at, or could not be read.
     pub notes: Vec<NoteEntry>,
 }
@@ -249,6 +253,7 @@ impl ScanReport {
             tool: Tool::default(),
             summary,
             objects,
+            matrix: None,
             notes: notes
                 .map(|note| NoteEntry { place: note.place.clone(), message: note.what.clone() })
                 .collect(),

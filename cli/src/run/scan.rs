@@ -1,13 +1,19 @@
 //! `portolan scan`.
 
 use crate::args::scan::{ScanArgs, ScanFormat};
+use crate::args::suggest::did_you_mean;
 use crate::exit::{Exit, Failure, bad_input};
 use crate::render::screen::Screen;
 use crate::render::{self, json, scan as view};
 use crate::report::Document;
+use crate::report::matrix::Matrix;
 use crate::report::scan::ScanReport;
 use anyhow::{Context, anyhow};
 use btf_catalog::scan::{Finder, Finds, Limits, files};
+use btf_catalog::{BpfObject, kernel};
+use probe_matrix::derive::Offline;
+use probe_matrix::predict::{Options, predict};
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -28,7 +34,10 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
         let why = if why.is_empty() { "no files are there".to_owned() } else { why.join("; ") };
         return Err(bad_input(anyhow!("nothing could be searched: {why}")));
     }
-    let report = ScanReport::new(&finds, &args.loaders);
+    let mut report = ScanReport::new(&finds, &args.loaders);
+    if !args.kernels.is_empty() {
+        report.matrix = Some(matrix(args, &finds)?);
+    }
     let exit = exit(&report);
     if let Some(dir) = &args.extract {
         extract(&finds, &report, dir)?;
@@ -51,14 +60,50 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
 
 /// Finding no object is an answer; finding only such as cannot be read is none.
 fn exit(report: &ScanReport) -> Exit {
+    let matrix = report.matrix.as_ref().map(Matrix::summary).unwrap_or_default();
     let loaders = report.objects.iter().flat_map(|object| &object.loaders);
     if report.summary.objects > 0 && report.summary.objects == report.summary.damaged {
         Exit::BadInput
     } else if loaders.into_iter().any(|loader| !loader.gaps.is_empty()) {
         Exit::Blocked
+    } else if matrix.blocked == 0 && report.matrix.is_some() && report.summary.damaged > 0 {
+        // Nobody knows what an object needs that cannot be read.
+        Exit::Undecided
     } else {
-        Exit::Success
+        Exit::of(&matrix, false)
     }
+}
+
+/// Judges every program that was found on every kernel that was given.
+fn matrix(args: &ScanArgs, finds: &Finds) -> Result<Matrix, Failure> {
+    let objects = finds.objects.iter();
+    let objects = objects.filter_map(|found| Some((found, BpfObject::parse(found.bytes.clone()).ok()?)));
+    let objects: Vec<_> = objects.map(|(found, object)| (found.digest.to_string(), object)).collect();
+    let programs = objects.iter().flat_map(|(_, object)| &object.entries).map(|entry| entry.name.as_str());
+    let programs: BTreeSet<&str> = programs.collect();
+    if programs.is_empty() {
+        return Err(bad_input(anyhow!("no program was found that could be judged on a kernel")));
+    }
+    for name in &args.no_autoload {
+        if !programs.contains(name.as_str()) {
+            let hint = did_you_mean(name, programs.iter().copied());
+            return Err(bad_input(anyhow!("no object that was found has a program {name}{hint}")));
+        }
+    }
+    let kernels = kernel::read(&args.kernels, kernel::Options::ALL)
+        .context("the kernels cannot be read")
+        .map_err(bad_input)?;
+    if kernels.is_empty() {
+        return Err(bad_input(anyhow!("no kernel is in what --kernel names")));
+    }
+    let mut matrix =
+        Matrix::new(objects.iter().map(|(digest, object)| (digest.as_str(), object)), &args.no_autoload);
+    for kernel in &kernels {
+        let offline = Offline::new(kernel);
+        let judge = |object: &BpfObject| predict(object, &offline, &Options::default());
+        matrix.judge(&offline, objects.iter().map(|(_, object)| judge(object)));
+    }
+    Ok(matrix)
 }
 
 /// Writes each object to a file named after it and its digest. A file that is there already is kept: the same bytes are
