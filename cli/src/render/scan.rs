@@ -18,12 +18,14 @@ const NOTES_SHOWN: usize = 20;
 pub fn table(report: &ScanReport, screen: &Screen) -> String {
     let mut text = headline(&report.summary, screen);
     for object in &report.objects {
-        text.push_str(&title(object, PLACES_SHOWN, screen));
-        let Some(needs) = object.needs.as_ref().filter(|needs| !needs.entries.is_empty()) else { continue };
-        if report.matrix.is_some() {
-            // What was asked is the verdict.
+        // Where verdicts were asked for, only what stands in their way is told of the objects.
+        if report.matrix.is_some() && object.error.is_none() && object.loaders.is_empty() {
             continue;
         }
+        text.push_str(&title(object, PLACES_SHOWN, screen));
+        let needs =
+            object.needs.as_ref().filter(|needs| report.matrix.is_none() && !needs.entries.is_empty());
+        let Some(needs) = needs else { continue };
         let mut table = Table::new(["PROGRAM", "TYPE", "ATTACHES TO", "NEEDS"]);
         for entry in &needs.entries {
             table.row([line(&entry.name).into(), kind(entry), target(entry).into(), in_short(entry).into()]);
