@@ -29,6 +29,7 @@ mod scalar;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 pub(crate) use flow::{slots, successors};
 
