@@ -45,7 +45,7 @@ fn every_package_gives_btf_symbols_and_tables_that_agree() {
         let inside = Inside::read(image, &btf);
         let no_whitelist = inside.notes.iter().all(|note| note.contains("error injection"));
         assert!(no_whitelist, "{at}: {:?}", inside.notes);
-        for function in ["vfs_read", "tcp_connect", "do_unlinkat"] {
+        for function in ["vfs_read", "tcp_connect", "vfs_unlink"] {
             assert_eq!(inside.is_traceable(image, function), Some(true), "{at}: {function}");
         }
         for point in inside.raw_tracepoints.expect("raw tracepoints") {
