@@ -1,9 +1,10 @@
 //! libbpf's answers, for differential tests and benchmarks: the instructions of an object after relocation, held against
-//! ours, and the reading of BTF.
+//! ours, and the reading of BTF; and, in [`load`], what the kernel says when libbpf loads an object.
 #![expect(unsafe_code, reason = "libbpf is a C library")]
 
 mod btf;
 mod compare;
+pub mod load;
 mod peer;
 
 pub use btf::Btf;

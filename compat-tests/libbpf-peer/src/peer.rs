@@ -100,7 +100,7 @@ impl Drop for Fd {
 }
 
 /// A `bpf_object` that is closed with its owner.
-struct Object(*mut sys::bpf_object);
+pub(crate) struct Object(pub(crate) *mut sys::bpf_object);
 
 impl Drop for Object {
     fn drop(&mut self) {
@@ -124,7 +124,7 @@ impl Object {
         }
     }
 
-    fn programs(&self) -> Vec<*mut sys::bpf_program> {
+    pub(crate) fn programs(&self) -> Vec<*mut sys::bpf_program> {
         let mut at = std::ptr::null_mut();
         std::iter::from_fn(|| {
             // SAFETY: `at` is null or a program of this object.
@@ -134,7 +134,7 @@ impl Object {
         .collect()
     }
 
-    fn maps(&self) -> Vec<*mut sys::bpf_map> {
+    pub(crate) fn maps(&self) -> Vec<*mut sys::bpf_map> {
         let mut at = std::ptr::null_mut();
         std::iter::from_fn(|| {
             // SAFETY: `at` is null or a map of this object.

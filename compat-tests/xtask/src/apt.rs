@@ -87,7 +87,8 @@ impl Apt {
         let age = std::fs::metadata(&stamp).and_then(|meta| meta.modified()).map(|then| then.elapsed());
         if changed || !matches!(age, Ok(Ok(age)) if age < STALE) {
             command::run(&mut apt.command("apt-get", &["update"]))?;
-            write(&stamp, "")?;
+            // Written whatever it holds: its time is what counts.
+            std::fs::write(&stamp, "").map_err(|err| format!("{}: {err}", stamp.display()))?;
         }
         Ok(apt)
     }
@@ -163,6 +164,11 @@ impl Apt {
     }
 }
 
+/// Writes a file that is not there or has another content. apt builds its index of all packages anew, which takes longer
+/// than all else, wherever one of its files is younger than the index.
 fn write(path: &Path, content: &str) -> Result<(), String> {
+    if std::fs::read_to_string(path).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
     std::fs::write(path, content).map_err(|err| format!("{}: {err}", path.display()))
 }

@@ -9,7 +9,7 @@ struct Package {
     present: fn() -> bool,
 }
 
-const PACKAGES: [Package; 8] = [
+const PACKAGES: [Package; 9] = [
     Package { name: "build-essential", present: || in_path("cc") && in_path("c++") && in_path("make") },
     Package { name: "clang-19", present: || in_path("clang-19") },
     Package { name: "llvm-19", present: || in_path("llvm-strip-19") },
@@ -18,6 +18,8 @@ const PACKAGES: [Package; 8] = [
     Package { name: "zlib1g-dev", present: || header("zlib.h") },
     Package { name: "pkg-config", present: || in_path("pkg-config") },
     Package { name: "bpftool", present: || in_path("bpftool") },
+    // What micro-VMs run on.
+    Package { name: "qemu-system-x86", present: || in_path("qemu-system-x86_64") },
     Package { name: "iproute2", present: || in_path("ip") },
 ];
 

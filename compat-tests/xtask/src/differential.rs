@@ -62,7 +62,7 @@ fn listed(directory: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Builds what compiles of a source package's selftests, once, and returns the directory of the objects.
-fn build(package: &Path) -> Result<PathBuf, String> {
+pub(crate) fn build(package: &Path) -> Result<PathBuf, String> {
     let stem = package.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     // linux-source-6.12_6.12.117-1_all
     let name = stem.split('_').next().unwrap_or_default();

@@ -55,8 +55,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
         return Err(format!("no series {unknown}; there are {}", names.join(", ")));
     }
     let apt = Apt::open()?;
-    let mut names = apt.names("linux-image-")?;
-    names.extend(apt.names("linux-binary-")?);
+    let names = apt.names("linux-")?;
     let directory = directory();
     std::fs::create_dir_all(&directory).map_err(|err| format!("{}: {err}", directory.display()))?;
 
@@ -75,6 +74,11 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
             packages.extend(series.packages.iter().map(package));
         }
     }
+    let (packages, unknown): (Vec<String>, Vec<String>) = packages.into_iter().partition(|package| {
+        let name = package.split(':').next();
+        names.iter().any(|known| Some(known.as_str()) == name)
+    });
+    missing.extend(unknown.into_iter().map(|package| format!("{package}: not in the archive")));
     let found = apt.find(&packages)?;
     let mut there = Vec::new();
     for (package, found) in packages.into_iter().zip(found) {

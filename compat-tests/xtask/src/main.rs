@@ -8,7 +8,9 @@ mod deps;
 mod differential;
 mod ebpf;
 mod kernels;
+mod objects;
 mod test;
+mod truth;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,12 @@ commands:
                   bring Debian's kernels into the cache: the newest of each series, with --all every one there is
   differential [--core-cases]
                   hold relocation against libbpf's on the cache's objects and kernels, or on the kernel's own cases
+  objects [CORPUS…]
+                  bring objects that others wrote into the cache: libbpf-tools, xdp-tools, systemd, kernel selftests
+  truth [--kernel NAME]… [--corpus NAME]…
+                  load the cache's objects on the cache's kernels, in micro-VMs, and write compat-tests/truth/*.tsv
+  accuracy --predictions FILE
+                  hold predictions (JSON lines) against compat-tests/truth and print the confusion matrix
   bench           time `portolan probe` and `bpftool feature probe` in pairs
 ";
 
@@ -42,6 +50,9 @@ fn main() -> ExitCode {
         ["ebpf", "--check"] => ebpf::run(true).map(tell),
         ["kernels", ref rest @ ..] => kernels::run(rest),
         ["differential", ref rest @ ..] => differential::run(rest),
+        ["objects", ref rest @ ..] => objects::run(rest),
+        ["truth", ref rest @ ..] => truth::make(rest),
+        ["accuracy", ref rest @ ..] => truth::accuracy(rest),
         ["bench"] => bench::run(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that has to hold before a change goes in, and the count that it ends with.
 
 use crate::command::{self, cargo, command};
-use crate::{Done, deps, ebpf};
+use crate::{Done, deps, ebpf, kernels, truth};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -47,6 +47,7 @@ fn steps(count: &mut Count) -> Result<(), String> {
     })?;
     step("eBPF objects", count, |_| ebpf::run(true))?;
     step("tests", count, tests)?;
+    step("micro-VM", count, |_| micro_vm())?;
     step("fuzz targets", count, |_| fuzz().map(passed))
 }
 
@@ -84,6 +85,22 @@ fn tests(count: &mut Count) -> Result<Done, String> {
         return Err("cargo test reported no test at all".into());
     }
     Ok(Done::Passed)
+}
+
+/// Boots one kernel of Debian's and loads objects of ours in it. Without Debian's archive there is no kernel to boot.
+fn micro_vm() -> Result<Done, String> {
+    const SERIES: &str = "6.12";
+    let cached = std::fs::read_dir(kernels::directory()).into_iter().flatten().filter_map(Result::ok);
+    let is = |name: &str| name.starts_with("linux-image-6.12.") && name.ends_with("_amd64.deb");
+    if !cached.into_iter().any(|entry| is(&entry.file_name().to_string_lossy()))
+        && let Err(err) = kernels::run(&[SERIES])
+    {
+        return Ok(Done::Skipped(format!("no kernel to boot: {err}")));
+    }
+    let init = truth::init()?;
+    let mut test = cargo(&["test", "--package", "truth", "--test", "micro_vm", "--", "--ignored"]);
+    test.env("PORTOLAN_INIT", init).env("PORTOLAN_KERNELS", kernels::directory());
+    command::run(&mut test).map(passed)
 }
 
 impl Count {

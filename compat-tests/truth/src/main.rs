@@ -1,0 +1,73 @@
+//! `truth make|long|accuracy`, started by `cargo xtask truth` and `cargo xtask accuracy`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use truth::accuracy::{self, Prediction};
+use truth::make::{self, Plan};
+use truth::table::Truth;
+
+const USAGE: &str =
+    "usage: truth make --init FILE --kernels DIRECTORY --objects DIRECTORY [--tables DIRECTORY]
+                  [--kernel NAME]… [--corpus NAME]…
+       truth long [--tables DIRECTORY]
+       truth accuracy --predictions FILE [--tables DIRECTORY]
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("truth: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<(), String> {
+    let (command, args) = args.split_first().ok_or(USAGE)?;
+    // Every option of every command has one value.
+    let mut options: Vec<(&str, &str)> = Vec::new();
+    for pair in args.chunks(2) {
+        match pair {
+            [option, value] => options.push((option, value)),
+            _ => return Err(USAGE.to_owned()),
+        }
+    }
+    let all = |name: &str| {
+        let values =
+            options.iter().filter(|(option, _)| *option == name).map(|(_, value)| (*value).to_owned());
+        values.collect::<Vec<_>>()
+    };
+    let path =
+        |name: &str| all(name).pop().map(PathBuf::from).ok_or_else(|| format!("{name} is missing\n{USAGE}"));
+    let tables = path("--tables").unwrap_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).to_owned());
+    let truth = || Truth::read(&tables).map_err(|err| format!("{}: {err}", tables.display()));
+    match command.as_str() {
+        "make" => make::run(&Plan {
+            init: path("--init")?,
+            kernels: path("--kernels")?,
+            objects: path("--objects")?,
+            only_kernels: all("--kernel"),
+            only_corpora: all("--corpus"),
+            tables: tables.clone(),
+        }),
+        "long" => {
+            print!("{}", truth()?.long());
+            Ok(())
+        }
+        "accuracy" => {
+            let file = path("--predictions")?;
+            let text = std::fs::read_to_string(&file).map_err(|err| format!("{}: {err}", file.display()))?;
+            let mut predictions = Vec::new();
+            for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+                let prediction: Prediction = serde_json::from_str(line)
+                    .map_err(|err| format!("{} line {}: {err}", file.display(), number + 1))?;
+                predictions.push(prediction);
+            }
+            print!("{}", accuracy::compare(&truth()?, &predictions).show());
+            Ok(())
+        }
+        _ => Err(USAGE.to_owned()),
+    }
+}

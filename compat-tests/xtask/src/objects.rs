@@ -1,0 +1,218 @@
+//! `cargo xtask objects`: eBPF objects that other people wrote, in the cache.
+//!
+//! They come out of Debian's packages: as files, or out of the executables that embed them (C skeletons). The kernel's
+//! selftests are built from its source package.
+
+use crate::apt::Apt;
+use crate::command::{self, command};
+use crate::differential;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// corpus, suite, packages
+const TABLE: &str = include_str!("../data/objects.tsv");
+
+/// `e_machine` of eBPF.
+const EM_BPF: u16 = 247;
+
+/// Where objects are kept: `CORPUS/PACKAGE_VERSION/NAME.o`.
+pub(crate) fn directory() -> PathBuf {
+    command::cache().join("objects")
+}
+
+/// `[CORPUS…]`
+pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
+    let rows: Vec<[&str; 3]> = TABLE
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split('\t').collect::<Vec<_>>().try_into().ok())
+        .filter(|[corpus, ..]: &[&str; 3]| wanted.is_empty() || wanted.contains(corpus))
+        .collect();
+    if let Some(unknown) = wanted.iter().find(|name| !rows.iter().any(|[corpus, ..]| corpus == *name)) {
+        return Err(format!("no corpus {unknown}; see compat-tests/xtask/data/objects.tsv"));
+    }
+    let packages: Vec<String> = rows
+        .iter()
+        .flat_map(|[_, suite, names]| names.split(',').map(move |name| format!("{name}/{suite}")))
+        .collect();
+    let debs = command::cache().join("debs");
+    make(&debs)?;
+    let apt = Apt::open()?;
+    let mut at = packages.iter();
+    for [corpus, suite, names] in rows {
+        for package in at.by_ref().take(names.split(',').count()) {
+            // Each alone: several versions of one name share neither a command line nor an answer.
+            let found = apt.find(std::slice::from_ref(package))?;
+            let Some(Some(found)) = found.into_iter().next() else {
+                println!("{corpus}\t{package}\tnot in the archive");
+                continue;
+            };
+            let file = debs.join(&found.file);
+            let (_, lost) = apt.fetch(&[(package.clone(), found)], &debs);
+            if !lost.is_empty() {
+                return Err(format!("{package} ({suite}) could not be had"));
+            }
+            let stem = file.file_stem().and_then(|stem| stem.to_str()).ok_or("a package without a name")?;
+            let name = stem.rsplit_once('_').map_or(stem, |(name, _)| name);
+            let to = directory().join(corpus).join(name);
+            if to.is_dir() {
+                println!("{corpus}\t{name}\twas there");
+                continue;
+            }
+            let scratch = directory().join(format!("{name}.partial"));
+            let _ = std::fs::remove_dir_all(&scratch);
+            make(&scratch)?;
+            let count = if *corpus == *"selftests" {
+                copy(&differential::build(&file)?, &scratch.join("objects"))?
+            } else {
+                carve_package(&file, &scratch)?
+            };
+            let parent = directory().join(corpus);
+            make(&parent)?;
+            std::fs::rename(scratch.join("objects"), &to)
+                .map_err(|err| format!("{}: {err}", to.display()))?;
+            let _ = std::fs::remove_dir_all(&scratch);
+            println!("{corpus}\t{name}\t{count} objects");
+        }
+    }
+    Ok(())
+}
+
+/// Copies what was built elsewhere in the cache; returns how many files there were.
+fn copy(from: &Path, to: &Path) -> Result<usize, String> {
+    make(to)?;
+    let mut files = Vec::new();
+    walk(from, &mut files)?;
+    for file in &files {
+        let to = to.join(file.file_name().unwrap_or_default());
+        std::fs::copy(file, &to).map_err(|err| format!("{}: {err}", to.display()))?;
+    }
+    Ok(files.len())
+}
+
+/// Unpacks the package and writes every object in it to `scratch/objects`; returns how many there were.
+fn carve_package(package: &Path, scratch: &Path) -> Result<usize, String> {
+    let (root, objects) = (scratch.join("root"), scratch.join("objects"));
+    make(&objects)?;
+    command::run(command("dpkg-deb", &["--extract"]).arg(package).arg(&root))?;
+    let mut files = Vec::new();
+    walk(&root, &mut files)?;
+    files.sort();
+    // The same object is often in several executables.
+    let mut seen = BTreeSet::new();
+    for file in files {
+        let bytes = std::fs::read(&file).map_err(|err| format!("{}: {err}", file.display()))?;
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut number = 0;
+        for object in embedded(&bytes) {
+            if !seen.insert(object.to_vec()) {
+                continue;
+            }
+            let name = match number {
+                _ if object.len() == bytes.len() => format!("{stem}.o"),
+                0 => format!("{stem}.bpf.o"),
+                more => format!("{stem}.{more}.bpf.o"),
+            };
+            number += 1;
+            let to = objects.join(name);
+            std::fs::write(&to, object).map_err(|err| format!("{}: {err}", to.display()))?;
+        }
+    }
+    Ok(seen.len())
+}
+
+/// Every eBPF object in `bytes`: an ELF file of eBPF's machine, as long as its sections and its section headers reach.
+fn embedded(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(next) = bytes[at..].windows(4).position(|window| window == b"\x7fELF") {
+        at += next;
+        if let Some(sz) = object_sz(&bytes[at..]) {
+            found.push(&bytes[at..at + sz]);
+            at += sz;
+        } else {
+            at += 4;
+        }
+    }
+    found
+}
+
+/// Size of the 64-bit eBPF object of this machine's byte order that `bytes` begin with.
+fn object_sz(bytes: &[u8]) -> Option<usize> {
+    let half = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let long = |at: usize| {
+        let value = u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?);
+        usize::try_from(value).ok()
+    };
+    if bytes.get(4) != Some(&2) || bytes.get(5) != Some(&1) || half(18)? != EM_BPF {
+        return None;
+    }
+    let (headers, header_sz, count) = (long(40)?, usize::from(half(58)?), usize::from(half(60)?));
+    let mut end = headers.checked_add(header_sz.checked_mul(count)?)?;
+    for header in (0..count).map(|index| headers + index * header_sz) {
+        const SHT_NOBITS: u8 = 8;
+        if *bytes.get(header.checked_add(4)?)? != SHT_NOBITS {
+            end = end.max(long(header + 24)?.checked_add(long(header + 32)?)?);
+        }
+    }
+    (end <= bytes.len()).then_some(end)
+}
+
+/// All regular files under `directory`.
+fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+    let entries = std::fs::read_dir(directory).map_err(|err| format!("{}: {err}", directory.display()))?;
+    for entry in entries.filter_map(Result::ok) {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk(&entry.path(), files)?,
+            Ok(kind) if kind.is_file() => files.push(entry.path()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn make(directory: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(directory).map_err(|err| format!("{}: {err}", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{embedded, object_sz};
+
+    /// An ELF header of eBPF with one section header that says `body` bytes follow the header.
+    fn object(body: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[18] = 247;
+        bytes[40] = 64; // section headers directly after the header
+        bytes[58] = 64;
+        bytes[60] = 1;
+        let mut header = [0; 64];
+        header[4] = 1;
+        header[24] = 128;
+        header[32] = body.len() as u8;
+        bytes.extend_from_slice(&header);
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    #[test]
+    fn objects_are_found_in_what_embeds_them() {
+        let (one, two) = (object(b"first"), object(b"the second"));
+        let mut host = b"\x7fELF\x02\x01 an executable of another machine".to_vec();
+        host.resize(100, 0);
+        host.extend_from_slice(&one);
+        host.extend_from_slice(b"in between");
+        host.extend_from_slice(&two);
+        assert_eq!(embedded(&host), [&one[..], &two[..]]);
+    }
+
+    #[test]
+    fn an_object_that_reaches_beyond_its_file_is_none() {
+        let mut bytes = object(b"cut");
+        bytes.pop();
+        assert_eq!(object_sz(&bytes), None);
+        bytes[40..48].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(object_sz(&bytes), None);
+    }
+}

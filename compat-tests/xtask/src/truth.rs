@@ -1,0 +1,40 @@
+//! `cargo xtask truth` and `cargo xtask accuracy`: the tables of `compat-tests/truth`.
+
+use crate::command::{self, cargo, root};
+use crate::{kernels, objects};
+
+/// `[--kernel NAME]… [--corpus NAME]…`: boots the kernels in the cache and loads the objects in the cache on each.
+pub(crate) fn make(args: &[&str]) -> Result<(), String> {
+    if !command::in_path("qemu-system-x86_64") {
+        return Err("qemu-system-x86_64 is missing: install qemu-system-x86".into());
+    }
+    let init = init()?;
+    let mut make = truth(&["make", "--init"]);
+    make.arg(init).arg("--kernels").arg(kernels::directory()).arg("--objects").arg(objects::directory());
+    command::run(make.args(args))
+}
+
+/// `--predictions FILE`: holds predictions against the tables.
+pub(crate) fn accuracy(args: &[&str]) -> Result<(), String> {
+    command::run(truth(&["accuracy"]).args(args))
+}
+
+fn truth(args: &[&str]) -> std::process::Command {
+    let mut command = cargo(&["run", "--quiet", "--release", "--package", "truth", "--bin", "truth", "--"]);
+    command.args(args);
+    command
+}
+
+/// Builds the micro-VM's init, a static binary, and returns its path.
+pub(crate) fn init() -> Result<std::path::PathBuf, String> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let mut build = cargo(&["build", "--package", "truth", "--bin", "truth-init", "--release"]);
+    build.args(["--features", "static", "--target", TARGET]);
+    let flags = format!("target.{TARGET}.rustflags=['-Ctarget-feature=+crt-static']");
+    build.arg("--config").arg(flags);
+    // Where Debian has libelf.a and libz.a.
+    build.env("LIBBPF_SYS_LIBRARY_PATH", "/usr/lib/x86_64-linux-gnu");
+    command::run(&mut build)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    Ok(target.join(TARGET).join("release/truth-init"))
+}
