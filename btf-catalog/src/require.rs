@@ -4,11 +4,13 @@
 //! something a branch can be decided by at load time (`bpf_core_field_exists()`, a configuration extern, a constant in
 //! `.rodata`), [`EntryRequirements::guarded`] says that a need may stand behind such a test, and only loading tells.
 
+mod arguments;
 mod context;
 mod insns;
 mod need;
 mod value;
 
+pub use arguments::dereferenced_arguments;
 pub use context::context_fault;
 pub use insns::{ContextReads, IsaFeature};
 pub use need::{Need, Needed, SourceLine, needs, source_line, stack_depth};

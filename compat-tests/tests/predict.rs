@@ -67,6 +67,20 @@ fn an_extern_that_is_not_there_costs_the_whole_object() {
 }
 
 #[test]
+fn kernel_functions_are_called_where_they_are_there_and_meant_for_the_type() {
+    let verdicts = verdicts(&kernel(), "kfuncs.bpfel.o", &Options::default());
+    for (program, expected) in [
+        ("calls", (Verdict::Runs, None)),
+        ("calls_elsewhere", (Verdict::Blocked, Some("PTL0220"))),
+        ("asks", (Verdict::Runs, None)),
+        ("does_not_ask", (Verdict::Blocked, Some("PTL0217"))),
+        ("through_a_number", (Verdict::Blocked, Some("PTL0218"))),
+    ] {
+        assert_eq!(load(&verdicts[program]), expected, "{program}: {:?}", verdicts[program].load.reasons);
+    }
+}
+
+#[test]
 fn without_files_nothing_is_known() {
     let nothing = Kernel::default();
     for (program, verdict) in verdicts(&nothing, "entries.bpfel.o", &Options::default()) {

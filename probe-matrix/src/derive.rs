@@ -6,16 +6,18 @@
 //! `data/helpers_by_type.tsv` says which helpers each program type can be offered. No release is compared with anything.
 
 mod helper;
+mod kfunc;
 mod target;
 mod witness;
 
 pub(crate) use helper::{Condition, condition};
+pub(crate) use target::Arguments;
 
 use crate::assess;
 use crate::facts::{Evidence, Fact, Facts, Support};
 use crate::profile::{Depth, NodeProfile};
 use btf_catalog::core::TargetBtf;
-use btf_catalog::kernel::{Kernel, KernelConfig};
+use btf_catalog::kernel::{Inside, Kernel, KernelConfig};
 use btf_catalog::require::Requirements;
 use btf_catalog::{Btf, BtfKind, HelperId, ProgType};
 use std::collections::{BTreeSet, HashSet};
@@ -30,6 +32,7 @@ pub struct Offline<'a> {
     /// Enumerators of vmlinux that begin with `BPF_`.
     enumerators: HashSet<String>,
     modules: OnceLock<Vec<(String, Arc<Btf>)>>,
+    inside: OnceLock<Option<Inside>>,
     /// What could not be read of these files, in words.
     pub notes: Vec<String>,
 }
@@ -60,7 +63,7 @@ impl<'a> Offline<'a> {
         }
         let enumerators = vmlinux.as_ref().map_or_else(HashSet::new, |btf| bpf_enumerators(btf));
         let vmlinux = vmlinux.map(TargetBtf::new);
-        Offline { kernel, vmlinux, enumerators, modules: OnceLock::new(), notes }
+        Offline { kernel, vmlinux, enumerators, modules: OnceLock::new(), inside: OnceLock::new(), notes }
     }
 
     /// What was read.
@@ -85,6 +88,12 @@ impl<'a> Offline<'a> {
             });
             own.collect()
         })
+    }
+
+    /// What the image tells beside its symbols, read when it is first asked for.
+    pub(crate) fn inside(&self) -> Option<&Inside> {
+        let read = || Some(Inside::read(self.kernel.image.as_ref()?, &self.vmlinux.as_ref()?.vmlinux));
+        self.inside.get_or_init(read).as_ref()
     }
 
     /// The module whose types have something of that name and kind.
@@ -132,6 +141,9 @@ impl<'a> Offline<'a> {
         }
         if let Some(function) = name.strip_prefix("symbol.") {
             return self.symbol_fact(function);
+        }
+        if let Some((group, event)) = name.strip_prefix("tracepoint.").and_then(|rest| rest.split_once('.')) {
+            return self.event(group, event);
         }
         let derived = |support, source: &str| Fact::new(support, Evidence::Derived, source);
         let text =

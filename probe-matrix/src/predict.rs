@@ -19,7 +19,7 @@ use btf_catalog::core::{
 use btf_catalog::object::{Entry, Extern};
 use btf_catalog::reach::{Constants, Walk};
 use btf_catalog::require::{self, EntryRequirements, Requirements};
-use btf_catalog::{BpfObject, ProgType};
+use btf_catalog::{BpfObject, ProgType, TypeId};
 use reached::Reached;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -138,7 +138,9 @@ impl Predictor<'_> {
             told(Stage::Load, "PTL0302", error.access, "btf.vmlinux", Support::No, &error.what)
         }));
         checks.extend(relocated.iter().flat_map(|relocated| poison(&reached, relocated)));
-        checks.extend(self.externs(&reached));
+        checks.extend(
+            self.externs(&reached, entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type)),
+        );
         let on_node = |check: &Check| ["mounts.", "security."].iter().any(|of| check.fact.starts_with(of));
         let (of_node, checks): (Vec<_>, Vec<_>) = checks.into_iter().partition(on_node);
         EntryVerdict {
@@ -155,12 +157,9 @@ impl Predictor<'_> {
     /// Everything that the walked instructions need. What is only walked perhaps cannot block.
     fn of_needs(&self, reached: &Reached) -> Vec<Check> {
         let perhaps = reached.needs(Walk::May);
-        let mut checks = self.of(&perhaps);
+        let mut checks = self.of(&perhaps, reached, Walk::May);
         let surely = reached.needs(Walk::Sure);
-        if surely == perhaps {
-            return checks;
-        }
-        let sure = self.of(&surely);
+        let sure = self.of(&surely, reached, Walk::Sure);
         for check in checks.iter_mut().filter(|check| check.outcome == Outcome::Fail) {
             let same = |sure: &Check| (&sure.fact, &sure.code) == (&check.fact, &check.code);
             if !sure.iter().any(|sure| sure.outcome == Outcome::Fail && same(sure)) {
@@ -170,14 +169,14 @@ impl Predictor<'_> {
         checks
     }
 
-    fn of(&self, needs: &EntryRequirements) -> Vec<Check> {
+    fn of(&self, needs: &EntryRequirements, reached: &Reached, at_least: Walk) -> Vec<Check> {
         let alone = Requirements { entries: vec![needs.clone()], ..self.all.clone() };
         let facts = self.kernel.facts_for(&alone);
         let installed = (!self.modules_told).then_some(self.kernel);
         let mut checks = assess::assess(&alone, Node { facts: &facts, btf: self.types.as_ref(), installed });
         checks.extend(left_to_loader(needs));
         checks.extend(conditions(needs));
-        checks.extend(self.target(needs));
+        checks.extend(self.target(needs, reached, at_least));
         checks.extend(self.context(needs));
         checks.extend(walk(needs));
         checks
@@ -185,7 +184,7 @@ impl Predictor<'_> {
 
     /// What the object as a whole declares and the kernel must define: one that is refused costs all entries. What is
     /// declared weak costs those that call it untested.
-    fn externs(&self, reached: &Reached) -> Vec<Check> {
+    fn externs(&self, reached: &Reached, prog_type: ProgType) -> Vec<Check> {
         let Some(resolution) = &self.constants.externs else { return Vec::new() };
         let of = |(ext, outcome): (&Extern, &ExternOutcome)| {
             let name = format!("{} of the kernel", ext.name);
@@ -206,8 +205,15 @@ impl Predictor<'_> {
             (walk > Walk::Never)
                 .then(|| against(Stage::Load, "PTL0217", name, "btf.vmlinux", Some(&fact), walk < Walk::Sure))
         };
+        let forbidden = |(name, id, walk): (&str, TypeId, Walk)| {
+            let why = self.kernel.forbids_kfunc(id, prog_type).filter(|_| walk > Walk::Never)?;
+            let fact = Fact::new(Support::No, Evidence::Derived, "the image's sets of kfuncs").reason(why);
+            let requirement = format!("{name}() in {prog_type} programs");
+            Some(against(Stage::Load, "PTL0220", requirement, "btf.vmlinux", Some(&fact), walk < Walk::Sure))
+        };
         let declared = self.object.externs.iter().zip(&resolution.outcomes).filter_map(of);
-        declared.chain(reached.missing_calls(resolution).filter_map(called)).collect()
+        let missing = reached.missing_calls(resolution).filter_map(called);
+        declared.chain(missing).chain(reached.kfuncs(resolution).filter_map(forbidden)).collect()
     }
 
     /// Reads beyond the end of the structure that programs of the type are given.

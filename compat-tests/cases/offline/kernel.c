@@ -26,3 +26,8 @@ __attribute__((noinline)) int by_value(struct wide *wide, struct wide copy)
 {
 	return wide->parts[0] + copy.parts[1];
 }
+
+__attribute__((noinline)) int callable(int number)
+{
+	return number;
+}

@@ -1,6 +1,6 @@
 //! A kernel that never was, of the types in `cases/offline/kernel.c`, and objects to be judged on it.
 
-use btf_catalog::kernel::{Kernel, KernelConfig, Module};
+use btf_catalog::kernel::{Image, Kernel, KernelConfig, Module, Segment, Symbols};
 use btf_catalog::{BpfObject, Btf, BtfKind};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -39,12 +39,28 @@ fn strings_len(btf: &Btf) -> u32 {
     u32::from_le_bytes(btf.bytes()[20..24].try_into().expect("four bytes"))
 }
 
+/// An image with functions of the kernel, and a set of those that XDP programs may call.
+fn image(btf: &Btf) -> Image {
+    const SET: u64 = 0x1000;
+    let id = btf.find_by_name_kind("callable", BtfKind::Func).expect("a function");
+    // Count, flags of the set; id, flags of the function.
+    let words = [1, 1, id.0, 0].into_iter().flat_map(u32::to_le_bytes);
+    let functions = ["two", "by_value", "callable"].iter().zip(0x2000..).map(|(name, at)| (at, b'T', *name));
+    let set = (SET, b'r', "__BTF_ID__set8__xdp_metadata_kfunc_ids");
+    Image {
+        segments: vec![Segment { address: SET, data: words.collect::<Vec<u8>>().into() }],
+        big_endian: false,
+        symbols: Symbols::from_unsorted(functions.chain([set])),
+    }
+}
+
 /// The made-up kernel, with one module.
 pub(crate) fn kernel() -> Kernel {
     let btf = object("kernel.bpfel.o").btf.expect("its types");
     let module = Module { btf: Some(module(&btf)), ..Module::default() };
     Kernel {
         btf: Some(btf.bytes().clone()),
+        image: Some(image(&btf)),
         modules: BTreeMap::from([("made".to_owned(), module)]),
         modules_whole: true,
         config: Some(config(&["CONFIG_NET", "CONFIG_BPF_EVENTS", "CONFIG_KPROBE_EVENTS"])),

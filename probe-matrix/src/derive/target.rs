@@ -3,7 +3,7 @@
 use super::Offline;
 use crate::facts::{Evidence, Fact, Support};
 use btf_catalog::btf::Type;
-use btf_catalog::kernel::Symbol;
+use btf_catalog::kernel::{IdSet, Symbol};
 use btf_catalog::{Btf, BtfKind, TypeId};
 use serde_json::json;
 
@@ -20,6 +20,17 @@ pub(crate) struct Arguments {
     pub(crate) untraceable: bool,
     /// Whether the function returns something.
     pub(crate) returns: bool,
+    /// The first 64 words that are numbers, or pointers to nothing that has members: what a program cannot read through.
+    pub(crate) numbers: u64,
+}
+
+/// Why the return value of a function may be changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Overridable {
+    /// Errors may be injected into it.
+    pub(crate) by_error: bool,
+    /// It is in a set of such functions.
+    pub(crate) by_set: bool,
 }
 
 /// The most arguments that a traced function may have: `MAX_BPF_FUNC_ARGS` of include/linux/bpf.h.
@@ -51,6 +62,38 @@ impl Offline<'_> {
     pub(crate) fn passes_structures(&self) -> bool {
         self.structure("btf_func_model")
             .is_none_or(|ty| ty.members().any(|member| member.name == "arg_flags"))
+    }
+
+    /// Whether a function is in the first set of that name that the image has; `None` where there is none.
+    pub(crate) fn in_set(&self, set: &str, function: &str) -> Option<bool> {
+        let id = self.vmlinux.as_ref()?.vmlinux.find_by_name_kind(function, BtfKind::Func)?;
+        Some(self.inside()?.id_set(set)?.ids.iter().any(|(known, _)| *known == id))
+    }
+
+    /// Whether a function stands in a set whose members' return value may be changed (`register_btf_fmodret_id_set()`,
+    /// v5.19), or in the list of those into which errors may be injected.
+    pub(crate) fn is_overridable(&self, function: &str) -> Option<Overridable> {
+        let id = self.vmlinux.as_ref()?.vmlinux.find_by_name_kind(function, BtfKind::Func)?;
+        let inside = self.inside()?;
+        let errors = inside.error_injection.as_ref()?;
+        let mut addresses = self.kernel.image.as_ref()?.symbols.named(function);
+        let by_set = |set: &IdSet| ["fmodret", "modify_return"].iter().any(|of| set.name.contains(of));
+        let sets = inside.id_sets.as_ref()?.iter().filter(|set| by_set(set));
+        Some(Overridable {
+            by_error: addresses.any(|symbol| errors.binary_search(&symbol.address).is_ok()),
+            by_set: sets.flat_map(|set| &set.ids).any(|(known, _)| *known == id),
+        })
+    }
+
+    /// The fact `tracepoint.<group>.<name>`.
+    pub(super) fn event(&self, group: &str, name: &str) -> Option<Fact> {
+        let events = self.inside()?.trace_events.as_ref()?;
+        let fact = |support| Fact::new(support, Evidence::Derived, "the image's trace events");
+        Some(match events.iter().find(|event| event.group == group && event.name == name) {
+            Some(event) => fact(Support::Yes).value(json!({ "byte_sz": event.record_sz })),
+            None if self.kernel.modules.is_empty() && self.kernel.modules_whole => fact(Support::No),
+            None => fact(Support::Unknown).reason("not in vmlinux; a module may have it"),
+        })
     }
 
     /// The arguments of a function of vmlinux's types.
@@ -91,6 +134,10 @@ impl Offline<'_> {
             "in_btf": in_btf,
             "in_kallsyms": found,
             "copies": copies,
+            "in_filter_functions": self.inside().and_then(|inside| inside.is_traceable(image, function)),
+            "blacklisted": image.symbols.get(function).and_then(|symbol| {
+                self.inside()?.is_blacklisted(symbol.address)
+            }),
         }));
         Some(match (support, self.module_function(function)) {
             (Support::Unknown, Some(module)) => fact.reason(format!("in module {module}, if it is loaded")),
@@ -120,6 +167,7 @@ fn arguments(btf: &Btf, proto: TypeId, skip: usize) -> Arguments {
         by_value: false,
         untraceable: false,
         returns: proto.type_id() != TypeId::VOID,
+        numbers: 0,
     };
     for param in proto.params().skip(skip) {
         let ty = btf.resolve(param.ty);
@@ -127,11 +175,23 @@ fn arguments(btf: &Btf, proto: TypeId, skip: usize) -> Arguments {
         let size = if param.ty == TypeId::VOID { None } else { pass_size(btf, ty) };
         arguments.by_value |= ty.is_composite();
         arguments.untraceable |= size.is_none_or(|size| size > 16);
+        if arguments.words < 64 && is_number(btf, ty) {
+            arguments.numbers |= 1 << arguments.words;
+        }
         arguments.words += size.unwrap_or(8).div_ceil(8).max(1);
         arguments.count += 1;
     }
     arguments.untraceable |= arguments.count > ARGUMENTS_MAX;
     arguments
+}
+
+/// What `btf_ctx_access()` hands to a program as a number: integers, enumerations, and pointers to nothing or to integers.
+fn is_number(btf: &Btf, ty: Type<'_>) -> bool {
+    let integer = |ty: Type<'_>| ty.kind() == BtfKind::Int || ty.is_any_enum();
+    match ty.kind() {
+        BtfKind::Ptr => ty.type_id() == TypeId::VOID || btf.resolve(ty.type_id()).kind() == BtfKind::Int,
+        _ => integer(ty),
+    }
 }
 
 fn pass_size(btf: &Btf, ty: Type<'_>) -> Option<u32> {

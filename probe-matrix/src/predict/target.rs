@@ -1,76 +1,116 @@
-//! The function, tracepoint or hook that an entry names: whether the kernel can find it, and whether it has what is read.
+//! The function, tracepoint or hook that an entry names: whether the kernel lets such a program be made for it, and
+//! whether it has what is read.
 
+use super::reached::Reached;
 use super::{Predictor, told};
 use crate::assess::against;
+use crate::derive::Arguments;
 use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::{Check, Stage};
+use btf_catalog::reach::Walk;
 use btf_catalog::require::EntryRequirements;
 
 impl Predictor<'_> {
-    /// What loading asks of a target: `bpf_check_attach_target()` and `btf_ctx_access()` of kernel/bpf/{verifier,btf}.c.
-    /// That the kernel's types have it at all is looked at elsewhere.
-    pub(super) fn target(&self, needs: &EntryRequirements) -> Vec<Check> {
+    /// What loading asks of a target: `bpf_check_attach_target()`, `check_attach_btf_id()` and `btf_ctx_access()` of
+    /// kernel/bpf/{verifier,btf}.c, `bpf_lsm_verify_prog()` of kernel/bpf/bpf_lsm.c. That the kernel's types have it at
+    /// all is looked at elsewhere.
+    pub(super) fn target(&self, needs: &EntryRequirements, reached: &Reached, at_least: Walk) -> Vec<Check> {
         let Some(target) = needs.target.as_deref().filter(|_| needs.attach_btf) else { return Vec::new() };
-        let mut checks = Vec::new();
         let how = needs.attach_by.split('.').next().unwrap_or_default();
+        let hook = format!("bpf_lsm_{target}");
         let (arguments, more) = match how {
             "tp_btf" => (self.kernel.tracepoint(target), 0),
             "fentry" => (self.kernel.function(target), 0),
             "fexit" | "fmod_ret" => (self.kernel.function(target), 1),
-            "lsm" | "lsm_cgroup" => (self.kernel.function(&format!("bpf_lsm_{target}")), 1),
-            _ => return checks,
+            "lsm" | "lsm_cgroup" => (self.kernel.function(&hook), 1),
+            _ => return Vec::new(),
         };
-        let Some(arguments) = arguments else { return checks };
-        let traced = matches!(how, "fentry" | "fexit" | "fmod_ret");
-        if traced && arguments.untraceable {
-            let why = "too many arguments, a large one, or any number of them";
-            checks.push(told(
-                Stage::Load,
-                "PTL0216",
-                format!("function {target} can be traced"),
-                "btf.vmlinux",
-                Support::No,
-                why,
-            ));
-        }
-        // Structures by value: since `arg_flags` tells trampolines which arguments are.
-        if traced && arguments.by_value && !self.kernel.passes_structures() {
-            let why = "an argument is a structure, which this kernel's trampolines do not pass";
-            checks.push(told(
-                Stage::Load,
-                "PTL0216",
-                format!("function {target} can be traced"),
-                "btf.vmlinux",
-                Support::No,
-                why,
-            ));
-        }
-        if traced && self.kernel.has_symbol(target) == Some(false) {
-            let why = "in the kernel's types, but without an address of its own";
-            checks.push(told(
-                Stage::Load,
-                "PTL0215",
-                format!("function {target}"),
-                &format!("symbol.{target}"),
-                Support::No,
-                why,
-            ));
-        }
+        let Some(arguments) = arguments else { return Vec::new() };
+        let mut checks = match how {
+            "tp_btf" => Vec::new(),
+            "lsm" | "lsm_cgroup" => self.hook(target, &hook, needs),
+            _ => self.function_target(target, how, arguments, needs),
+        };
         let words = arguments.words + if arguments.returns { more } else { 0 };
         let read = needs.context.end_byte;
         if read > words * 8 {
             let why = format!("{target} has {} arguments; byte {read} of them is read", arguments.count);
-            let fact = Fact::new(Support::No, Evidence::Derived, "the kernel's BTF").reason(why);
-            let requirement = format!("the arguments that {} reads", needs.name);
-            checks.push(against(
-                Stage::Load,
-                "PTL0218",
+            checks.push(of_arguments(needs, &why));
+        }
+        let number = |word: u32| word < 64 && arguments.numbers >> word & 1 == 1;
+        let through = reached.dereferenced(at_least).find(|word| number(*word));
+        checks.extend(through.map(|word| {
+            of_arguments(
+                needs,
+                &format!("word {word} of {target}'s arguments is a number; it is taken for an address"),
+            )
+        }));
+        checks
+    }
+
+    fn hook(&self, target: &str, hook: &str, needs: &EntryRequirements) -> Vec<Check> {
+        let mut checks = Vec::new();
+        let requirement = format!("LSM hook {target}");
+        if self.kernel.in_set("bpf_lsm_disabled_hooks", hook) == Some(true) {
+            checks.push(no("PTL0216", requirement.clone(), "no program may be made for this hook"));
+        }
+        if needs.sleepable && self.kernel.in_set("sleepable_lsm_hooks", hook) == Some(false) {
+            checks.push(no("PTL0216", requirement, "programs of this hook may not sleep"));
+        }
+        if !self.object.gpl_compatible() {
+            let requirement = "LSM programs under this licence".to_owned();
+            checks.push(no(
+                "PTL0105",
                 requirement,
-                "btf.vmlinux",
-                Some(&fact),
-                needs.guarded,
+                "the kernel takes them under a GPL compatible licence only",
             ));
         }
         checks
     }
+
+    fn function_target(
+        &self,
+        target: &str,
+        how: &str,
+        arguments: Arguments,
+        needs: &EntryRequirements,
+    ) -> Vec<Check> {
+        let kernel = self.kernel;
+        let overridable = kernel.is_overridable(target);
+        let listed = |set: &str| kernel.in_set(set, target) == Some(true);
+        // Sleeping and changing the return value are allowed where errors may be injected, but for a few of these.
+        let may_sleep = overridable
+            .is_none_or(|by| by.by_set || by.by_error && !listed("btf_non_sleepable_error_inject"));
+        let may_change =
+            target.starts_with("security_") || overridable.is_none_or(|by| by.by_set || by.by_error);
+        let refusals = [
+            (arguments.untraceable, "too many arguments, a large one, or any number of them"),
+            (
+                arguments.by_value && !kernel.passes_structures(),
+                "an argument is a structure, which this kernel's trampolines do not pass",
+            ),
+            (listed("btf_id_deny"), "the kernel lets nobody trace it"),
+            (how != "fentry" && listed("noreturn_deny"), "it does not return"),
+            (needs.sleepable && !may_sleep, "programs attached to it may not sleep"),
+            (!needs.sleepable && how == "fmod_ret" && !may_change, "its return value may not be changed"),
+        ];
+        let refused = refusals.into_iter().filter(|(refused, _)| *refused);
+        let mut checks: Vec<Check> =
+            refused.map(|(_, why)| no("PTL0216", format!("function {target} can be traced"), why)).collect();
+        if kernel.has_symbol(target) == Some(false) {
+            let why = "in the kernel's types, but without an address of its own";
+            checks.push(no("PTL0215", format!("function {target}"), why));
+        }
+        checks
+    }
+}
+
+fn no(code: &str, requirement: String, why: &str) -> Check {
+    told(Stage::Load, code, requirement, "btf.vmlinux", Support::No, why)
+}
+
+fn of_arguments(needs: &EntryRequirements, why: &str) -> Check {
+    let fact = Fact::new(Support::No, Evidence::Derived, "the kernel's BTF").reason(why);
+    let requirement = format!("the arguments that {} reads", needs.name);
+    against(Stage::Load, "PTL0218", requirement, "btf.vmlinux", Some(&fact), needs.guarded)
 }
