@@ -114,7 +114,8 @@ pub fn pack(btf: &Unpacked, base: Option<&Unpacked>) -> Result<Vec<u8>, PackErro
         }
     }
     match base {
-        Some(base) => seal(AFTER, btf.bytes(), base.bytes()),
+        // What begins like a dictionary of zstd, but is none, cannot be one.
+        Some(base) => seal(AFTER, btf.bytes(), base.bytes()).or_else(|_| seal(PLAIN, btf.bytes(), &[])),
         None => seal(PLAIN, btf.bytes(), &[]),
     }
 }

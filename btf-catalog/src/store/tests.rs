@@ -167,3 +167,35 @@ fn a_record_cannot_ask_for_what_is_out_of_bounds() {
     fs::write(&path, good.replacen(&format!("\"{digest}\""), &many, 1)).unwrap();
     assert_eq!(store(dir.path()).list().unwrap().damaged.len(), 1);
 }
+
+/// Set in the child process that adds kernels until it is killed; the store's directory.
+const CHILD: &str = "PORTOLAN_TEST_STORE";
+
+#[test]
+fn a_writer_that_is_killed_leaves_a_valid_store() {
+    if let Some(dir) = std::env::var_os(CHILD) {
+        for n in 0.. {
+            store(Path::new(&dir)).add(&kernel(&format!("6.1.{n}"), 100 + n, 32)).unwrap();
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let this = "store::tests::a_writer_that_is_killed_leaves_a_valid_store";
+    let mut known = 0;
+    for round in 0..10u64 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", this])
+            .env(CHILD, dir.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(150 + round * 37));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = store(dir.path());
+        assert!(store.verify().unwrap().is_empty());
+        let count = store.list().unwrap().records.len();
+        assert!(count >= known);
+        known = count;
+    }
+    assert!(known > 0);
+}
