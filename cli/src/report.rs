@@ -2,6 +2,7 @@
 
 pub mod kernel;
 pub mod matrix;
+pub mod minimize;
 pub mod relocate;
 pub mod scan;
 

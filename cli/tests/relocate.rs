@@ -58,3 +58,22 @@ fn what_is_no_kernel_is_bad_input() {
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!out.exists());
 }
+
+#[test]
+fn minimised_btf_relocates_as_the_whole_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("small");
+    let output = Command::new(env!("CARGO_BIN_EXE_portolan"))
+        .args(["kernel", "minimize", object().to_str().unwrap(), "--kernel", VMLINUX])
+        .args(["--kernel", VMLINUX, "--out", out.to_str().unwrap(), "-o", "json"])
+        .output()
+        .expect("portolan starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read(out.join("index.json")).unwrap(), output.stdout);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let file = out.join(report["kernels"][0]["file"].as_str().unwrap());
+    let (whole, small) = (dir.path().join("whole.o"), dir.path().join("small.o"));
+    assert!(relocate(&object(), VMLINUX, &whole).status.success());
+    assert!(relocate(&object(), file.to_str().unwrap(), &small).status.success());
+    assert_eq!(std::fs::read(whole).unwrap(), std::fs::read(small).unwrap());
+}

@@ -1,5 +1,6 @@
 //! Arguments of `portolan kernel`.
 
+use super::minimize::MinimizeArgs;
 use super::output::OutputArgs;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ pub enum KernelCommand {
     Verify(StoreArgs),
     /// Removes kernels, and files that no kernel needs; without --yes it only says which
     Prune(PruneArgs),
+    /// Writes of kernels' BTF what the relocations of objects look at, and says what they do not find
+    Minimize(MinimizeArgs),
 }
 
 /// Which store, and how the result is shown.

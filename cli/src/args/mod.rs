@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod documents;
 pub mod kernel;
+pub mod minimize;
 pub mod output;
 pub mod preflight;
 pub mod probe;

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod json;
 pub mod kernel;
 pub mod matrix;
+pub mod minimize;
 pub mod preflight;
 pub mod profile;
 pub mod progress;

@@ -28,6 +28,7 @@ pub fn command(command: &KernelCommand, screen: &Screen) -> Result<Exit, Failure
         KernelCommand::Diff(args) => compare(args, screen),
         KernelCommand::Verify(args) => verify(args, screen),
         KernelCommand::Prune(args) => prune(args, screen),
+        KernelCommand::Minimize(args) => super::minimize::command(args, screen),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod explain;
 pub mod kernel;
 mod kernel_log;
+pub mod minimize;
 pub mod preflight;
 pub mod probe;
 pub mod relocate;

@@ -20,7 +20,7 @@ pub struct Schema {
 }
 
 /// Every document that portolan writes.
-pub const SCHEMAS: [Schema; 9] = [
+pub const SCHEMAS: [Schema; 10] = [
     Schema {
         kind: "PreflightReport",
         command: "portolan preflight -o json",
@@ -60,6 +60,11 @@ pub const SCHEMAS: [Schema; 9] = [
         kind: "KernelDiff",
         command: "portolan kernel diff -o json",
         text: include_str!("../../schema/kernel-diff.json"),
+    },
+    Schema {
+        kind: "MinimizeReport",
+        command: "portolan kernel minimize -o json",
+        text: include_str!("../../schema/minimize-report.json"),
     },
     Schema {
         kind: "ReasonList",

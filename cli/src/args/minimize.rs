@@ -1,0 +1,25 @@
+//! Arguments of `portolan kernel minimize`.
+
+use super::output::OutputArgs;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Which objects, which kernels, and where to.
+#[derive(Args, Debug)]
+pub struct MinimizeArgs {
+    /// eBPF objects.
+    #[arg(value_name = "OBJECT", required = true)]
+    pub objects: Vec<PathBuf>,
+
+    /// Kernels: images, packages, directories, BTF files. Packages that hold parts of one kernel belong together.
+    #[arg(long = "kernel", value_name = "PATH", required = true)]
+    pub kernels: Vec<PathBuf>,
+
+    /// The directory to write to: BTF files, each distinct one once, and index.json, which says whose they are.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Format of the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
