@@ -1,7 +1,8 @@
 //! Holds our relocation against libbpf's, instruction for instruction. `cargo xtask differential` runs it.
 //!
 //! `kernels DIRECTORY SOURCE…`: every object found in the sources against every kernel of the directory. libbpf looks
-//! externs up in `/sys/kernel/btf/vmlinux`: each kernel gets a process whose mount namespace has its BTF there.
+//! externs up in `/sys/kernel/btf/vmlinux` and in the running kernel's configuration: each kernel gets a process whose
+//! mount namespace has its own there.
 //!
 //! `core-cases DIRECTORY`: the kernel's own cases, every `test_core_reloc_*.o` against the types of every
 //! `btf__core_reloc_*.o`.
@@ -19,6 +20,17 @@ use std::sync::Arc;
 
 const ACCEPTED: &str = include_str!("../../data/accepted.tsv");
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Lays a kernel's BTF and configuration over those of the running one, which libbpf also reads where an option is not
+/// set: `PLACE BTF CONFIG COMMAND…`.
+const AS_THIS_KERNEL: &str = r#"
+mount --bind "$2" "$1" || exit
+for config in /proc/config.gz "/boot/config-$(uname -r)"; do
+    if [ -e "$config" ]; then mount --bind "$3" "$config" || exit; fi
+done
+shift 3
+exec "$@"
+"#;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -92,10 +104,9 @@ fn kernels(directory: &str, sources: &[&str]) -> Result<bool, String> {
         }
         write(&config_path, lines.as_bytes())?;
         let myself = std::env::current_exe().map_err(|error| error.to_string())?;
-        let script = format!("mount --bind \"$1\" {VMLINUX} && shift && exec \"$@\"");
         let child = Command::new("unshare")
-            .args(["--mount", "sh", "-c", &script, "sh"])
-            .args([&btf_path, &myself])
+            .args(["--mount", "sh", "-c", AS_THIS_KERNEL, "sh", VMLINUX])
+            .args([&btf_path, &config_path, &myself])
             .arg("one")
             .args([&btf_path, &config_path])
             .args(&objects)
