@@ -16,7 +16,7 @@ fn root() -> PathBuf {
 fn files(dir: &str, ext: &str) -> Result<Vec<PathBuf>, String> {
     let dir = root().join(dir);
     let entries = std::fs::read_dir(&dir)
-        .map_err(|error| format!("{}: {error}; `cargo xtask bench` lays out the inputs", dir.display()))?;
+        .map_err(|error| format!("{}: {error}; the inputs of the benchmark belong there", dir.display()))?;
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|found| found == ext))
@@ -31,6 +31,11 @@ fn files(dir: &str, ext: &str) -> Result<Vec<PathBuf>, String> {
 /// BTF of kernels, by release.
 pub(crate) fn kernels() -> Result<Vec<PathBuf>, String> {
     files("btf", "btf")
+}
+
+/// The objects, by name.
+pub(crate) fn objects() -> Result<Vec<PathBuf>, String> {
+    files("objects", "o")
 }
 
 /// The first kernel whose file name begins with that.

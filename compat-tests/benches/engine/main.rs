@@ -1,14 +1,15 @@
-//! The engine beside its peers: reading BTF, relocating, verdict matrices, minimised BTF.
+//! The engine beside its peers: reading BTF, relocating, minimised BTF.
 //!
-//! `cargo bench -p compat-tests --bench engine [-- CASE…]`, on a quiet machine. Inputs are the kernels' BTF and the objects
-//! of `PORTOLAN_BENCH` (default: `$XDG_CACHE_HOME/portolan/bench`), as `cargo xtask bench` lays them out. Never part of the
-//! tests: a loaded machine would decide.
+//! `cargo bench -p compat-tests --bench engine [-- CASE…]`, on a quiet machine. Inputs are
+//! `btf/RELEASE.btf`, BTF of kernels, and `objects/*.o` in the directory `PORTOLAN_BENCH` (default:
+//! `$XDG_CACHE_HOME/portolan/bench`). Never part of the tests: a loaded machine would decide.
 //!
 //! Each peer runs in a process of its own, which reads its input, does the work many times and reports the median and
 //! its peak memory; the processes take turns, so that all meet the same load, and of their medians the median counts.
 
 mod inputs;
 mod load;
+mod objects;
 mod turns;
 
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let words: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--bench").collect();
-    let cases: [&dyn Case; 2] = [&LOAD, &LOAD_SORTED];
+    let cases: [&dyn Case; 4] = [&LOAD, &LOAD_SORTED, &objects::Relocate, &objects::Minimize];
     let result = match words[..] {
         ["--turn", case, peer] => turns::turn(&cases, case, peer),
         _ => turns::run(&cases, &words),
