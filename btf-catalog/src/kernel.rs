@@ -3,8 +3,6 @@
 //! [`read`] takes whatever holds a kernel and gives [`Kernel`]s. A part that is absent was not in the files, or could
 //! not be read; [`Kernel::notes`] says which, and nothing that is absent is ever taken for a no.
 
-pub mod archive;
-pub mod compress;
 mod config;
 mod image;
 mod inside;
@@ -13,8 +11,8 @@ mod module;
 mod open;
 mod symbols;
 
+use crate::archive::ArchiveError;
 use bytes::Bytes;
-use compress::Compression;
 pub use config::KernelConfig;
 pub use image::{Image, Segment};
 pub use inside::{IdSet, Inside, RawTracepoint, TraceEvent};
@@ -105,14 +103,9 @@ pub enum KernelError {
         /// What is wrong.
         problem: String,
     },
-    /// Compressed bytes that do not unpack.
-    #[error("{compression:?} stream: {problem}")]
-    Compression {
-        /// The compression.
-        compression: Compression,
-        /// What is wrong.
-        problem: String,
-    },
+    /// An archive, or what is packed, that cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// Larger than anything that a kernel has in its place.
     #[error("{what}: {bytes} bytes, more than {most}")]
     TooLarge {

@@ -4,6 +4,7 @@
 //! [`scan::files`] alone open files. Every reader takes its input for hostile and checks it once, so that what it returns can be used without
 //! further checks.
 
+pub mod archive;
 pub mod btf;
 pub mod core;
 pub mod ext;

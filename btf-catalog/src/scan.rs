@@ -8,18 +8,14 @@
 //! Only what is held in memory at a time is bounded by the size of one member: archives are read as streams. What is
 //! not looked at is said in [`Finds::notes`], never left out in silence.
 
-mod ar;
 mod carve;
-mod cpio;
 pub mod files;
 mod finder;
 mod host;
 pub mod loaders;
 mod oci;
-mod packing;
 #[cfg(test)]
 mod tests;
-mod zip;
 
 pub use finder::Finder;
 

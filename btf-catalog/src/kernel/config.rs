@@ -1,6 +1,6 @@
 //! A kernel's configuration: the text that packages install, or the one that `CONFIG_IKCONFIG` keeps in the image.
 
-use super::compress::{Compression, Frames, unpack};
+use crate::archive::compress::{Compression, Frames, unpack};
 use memchr::memmem;
 use std::collections::BTreeMap;
 

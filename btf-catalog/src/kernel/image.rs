@@ -1,9 +1,9 @@
 //! Kernel images: bzImage, arm64 `Image`, EFI zboot and vmlinux, down to what lies at which virtual address.
 
-use super::compress::{Frames, detect, unpack};
 use super::config::KernelConfig;
 use super::{Kernel, KernelError, kallsyms, symbols::Symbols};
 use crate::Btf;
+use crate::archive::compress::{Frames, detect, unpack};
 use crate::raw::{HEADER_SZ, u16_at, u32_at, u64_at};
 use bytes::Bytes;
 use memchr::memmem;

@@ -1,8 +1,8 @@
 //! Modules: `.ko` files, compressed or not.
 
-use super::compress::{Frames, detect, unpack};
 use super::symbols::{NAME, NAMES};
 use super::{KernelError, Module};
+use crate::archive::compress::{Frames, detect, unpack};
 use bytes::Bytes;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 

@@ -1,9 +1,9 @@
 //! Opens files and directories and puts together which parts belong to one kernel. The only part of this crate that
 //! touches the file system.
 
-use super::archive::{self, Member, Visit};
-use super::compress::{Frames, detect, unpack};
 use super::{Kernel, KernelConfig, KernelError, Module, config, image, module};
+use crate::archive::compress::{Frames, detect, unpack};
+use crate::archive::{self, ArchiveError, Member, Visit};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -261,7 +261,7 @@ impl Parts<'_> {
         file.rewind().map_err(io)?;
         let before = self.found;
         let mut visit = |member: Member<'_>| self.member(&source, member);
-        let visit: Visit<'_> = &mut visit;
+        let visit: Visit<'_, KernelError> = &mut visit;
         match &head[..] {
             [b'!', b'<', b'a', b'r', b'c', b'h', b'>', ..] => archive::deb(&mut file, visit)?,
             [0xed, 0xab, 0xee, 0xdb, ..] => archive::rpm(&mut file, byte_sz, visit)?,
@@ -319,6 +319,9 @@ impl Parts<'_> {
 
     /// A file in a package or in a directory: its path tells what it is. One that cannot be read costs itself.
     fn member(&mut self, source: &str, mut member: Member<'_>) -> Result<(), KernelError> {
+        if !member.is_file {
+            return Ok(());
+        }
         let path = member.path.trim_start_matches("./").trim_start_matches('/').to_owned();
         let Some((role, release)) = role(&path) else { return Ok(()) };
         self.found += 1;
@@ -333,11 +336,11 @@ impl Parts<'_> {
         let bytes = match member.bytes(limit) {
             Ok(bytes) => bytes,
             // The stream itself is at an end only where reading failed, not where a member is too large.
-            Err(error @ KernelError::TooLarge { .. }) => {
+            Err(error @ ArchiveError::TooLarge { .. }) => {
                 self.note(source, release, error.to_string());
                 return Ok(());
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let read = match role {
             Role::Image => self.image(source, &bytes, release),
@@ -455,7 +458,7 @@ impl Parts<'_> {
         let release = release.map(str::to_owned);
         match File::open(path) {
             Ok(mut data) => {
-                let member = Member { path: text, byte_sz: byte_sz(path), data: &mut data };
+                let member = Member { path: text, is_file: true, byte_sz: byte_sz(path), data: &mut data };
                 self.member(text, member)
             }
             // Distributions let only root read their images.
@@ -476,8 +479,8 @@ fn packed_tar(mut file: &File) -> io::Result<bool> {
     let mut packed = Vec::new();
     file.take(1 << 20).read_to_end(&mut packed)?;
     file.rewind()?;
-    let Some(Ok(stream)) =
-        detect(&packed).map(|compression| super::compress::decoder(compression, Frames::One, &packed[..]))
+    let Some(Ok(stream)) = detect(&packed)
+        .map(|compression| crate::archive::compress::decoder(compression, Frames::One, &packed[..]))
     else {
         return Ok(false);
     };

@@ -1,6 +1,6 @@
 //! Objects within bytes: by the header of a relocatable ELF file of machine `EM_BPF`, sized by its section headers.
 
-use super::packing::Packing;
+use crate::archive::compress::{Compression, Frames, decoder, detect};
 use memchr::memmem;
 use object::elf::{ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_BPF, ET_REL, SHT_NOBITS};
 use std::io::Read;
@@ -21,7 +21,7 @@ pub(super) struct Carved {
     /// Where it, or what it is packed in, begins; bytes.
     pub(super) off: usize,
     /// The object, if it is packed.
-    pub(super) unpacked: Option<(Packing, Vec<u8>)>,
+    pub(super) unpacked: Option<(Compression, Vec<u8>)>,
     /// Where it lies, if it is not packed.
     pub(super) range: Range<usize>,
 }
@@ -52,8 +52,8 @@ pub(super) fn objects(data: &[u8]) -> (Vec<Carved>, bool) {
             if tries > PACKED_TRIES {
                 break;
             }
-            if let Some((packing, object)) = packed_object(&data[off..]) {
-                carved.push(Carved { off, unpacked: Some((packing, object)), range: off..off });
+            if let Some((compression, object)) = packed_object(&data[off..]) {
+                carved.push(Carved { off, unpacked: Some((compression, object)), range: off..off });
             }
         }
     }
@@ -62,9 +62,9 @@ pub(super) fn objects(data: &[u8]) -> (Vec<Carved>, bool) {
 }
 
 /// The object that a packed stream at the beginning of `data` unpacks to.
-fn packed_object(data: &[u8]) -> Option<(Packing, Vec<u8>)> {
-    let packing = Packing::of(data)?;
-    let mut stream = packing.unpack(data).ok()?;
+fn packed_object(data: &[u8]) -> Option<(Compression, Vec<u8>)> {
+    let compression = detect(data)?;
+    let mut stream = decoder(compression, Frames::One, data).ok()?;
     let mut head = [0; HEADER_SZ];
     stream.read_exact(&mut head).ok()?;
     is_header(&head).then_some(())?;
@@ -73,7 +73,7 @@ fn packed_object(data: &[u8]) -> Option<(Packing, Vec<u8>)> {
     let _ = stream.take(PACKED_MAX).read_to_end(&mut object);
     let size = object_sz(&object).unwrap_or(object.len());
     object.truncate(size);
-    Some((packing, object))
+    Some((compression, object))
 }
 
 /// Whether these are the first bytes of a relocatable eBPF object as compilers write it.

@@ -1,11 +1,13 @@
 //! The search: one stream after the other, whatever lies inside first.
 
 use super::oci::{Layout, Listing};
-use super::packing::Packing;
-use super::{Digest, Finds, Found, Limits, Note, Place, Trail, ar, carve, cpio, host, oci, zip};
+use super::{Digest, Finds, Found, Limits, Note, Place, Trail, carve, host, oci};
+use crate::archive::compress::{Compression, Frames, decoder, detect};
+use crate::archive::{self, ArchiveError, Member, zip};
 use bytes::Bytes;
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Read};
 use std::rc::Rc;
 
@@ -29,11 +31,31 @@ pub struct Finder {
 /// A stream could not be read to its end; why has been noted.
 struct Broken;
 
+/// Why the walk through an archive ended early.
+enum Left {
+    /// It has been noted.
+    Noted,
+    /// It is damaged.
+    Damaged(ArchiveError),
+}
+
+impl From<ArchiveError> for Left {
+    fn from(error: ArchiveError) -> Left {
+        Left::Damaged(error)
+    }
+}
+
+impl From<Broken> for Left {
+    fn from(_: Broken) -> Left {
+        Left::Noted
+    }
+}
+
 type Looked = Result<Option<Listing>, Broken>;
 
 /// What a stream is, by its first bytes.
 enum Format {
-    Packed(Packing),
+    Packed(Compression),
     Ar,
     Tar,
     Cpio,
@@ -45,12 +67,12 @@ enum Format {
 impl Format {
     fn of(head: &[u8]) -> Format {
         match head {
-            _ if head.starts_with(ar::MAGIC) => Format::Ar,
-            _ if head.starts_with(cpio::RPM_MAGIC) => Format::Rpm,
+            _ if head.starts_with(archive::AR_MAGIC) => Format::Ar,
+            _ if head.starts_with(archive::RPM_MAGIC) => Format::Rpm,
             _ if head.starts_with(zip::MAGIC) => Format::Zip,
-            _ if cpio::is_cpio(head) => Format::Cpio,
+            _ if archive::is_cpio(head) => Format::Cpio,
             _ if head.get(257..262) == Some(b"ustar") => Format::Tar,
-            _ => Packing::of(head).map_or(Format::Other, Format::Packed),
+            _ => detect(head).map_or(Format::Other, Format::Packed),
         }
     }
 }
@@ -123,7 +145,7 @@ impl Finder {
     }
 
     /// Notes why a stream ended early. Where the file's allowance is used up, that is the cause, whatever a reader above says.
-    fn broken(&mut self, trail: &Trail, error: &io::Error) -> Broken {
+    fn broken(&mut self, trail: &Trail, error: &dyn Display) -> Broken {
         let what = if self.budget.get() == 0 {
             "unpacks to too much for its size; only what came before was looked at".to_owned()
         } else {
@@ -144,12 +166,12 @@ impl Finder {
             return Ok(None);
         }
         match format {
-            Format::Packed(packing) => self.packed(packing, &mut whole, trail),
+            Format::Packed(compression) => self.packed(compression, &mut whole, trail),
             Format::Ar => self.ar(&mut whole, trail),
             Format::Tar => self.tar(&mut whole, trail),
             Format::Cpio => self.cpio(&mut whole, trail),
             Format::Rpm => {
-                cpio::skip_rpm_headers(&mut whole).map_err(|error| self.broken(trail, &error))?;
+                archive::skip_rpm_headers(&mut whole).map_err(|error| self.broken(trail, &error))?;
                 self.stream(&mut whole, &trail.unpacked())
             }
             Format::Zip => self.zip(&mut whole, trail),
@@ -157,38 +179,50 @@ impl Finder {
         }
     }
 
-    fn packed(&mut self, packing: Packing, stream: &mut dyn Read, trail: &Trail) -> Looked {
+    fn packed(&mut self, compression: Compression, stream: &mut dyn Read, trail: &Trail) -> Looked {
         let budget = Rc::clone(&self.budget);
-        match packing.unpack(stream) {
+        match decoder(compression, Frames::All, stream) {
             Ok(unpacked) => self.stream(&mut Charged { inner: unpacked, budget }, &trail.unpacked()),
             Err(error) => Err(self.broken(trail, &error)),
         }
     }
 
     fn tar(&mut self, stream: &mut dyn Read, trail: &Trail) -> Looked {
-        let mut archive = tar::Archive::new(stream);
         let mut listing = Listing::default();
         let mut layout = Layout::default();
-        let mut inner = Ok(None);
-        let entries = archive.entries().map_err(|error| self.broken(trail, &error))?;
-        for entry in entries {
-            let mut entry = match entry {
-                Ok(entry) => entry,
-                // What is inside has said so already.
-                Err(_) if inner.is_err() => return inner,
-                Err(error) => return Err(self.broken(trail, &error)),
-            };
-            self.member(trail)?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            listing.add(&name);
-            let kind = entry.header().entry_type();
-            if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
-                let byte_sz = entry.size();
-                inner = self.layout_member(&mut entry, &name, byte_sz, &mut layout, trail).map(|()| None);
+        self.members(stream, trail, archive::tar, |finder, member| {
+            listing.add(member.path);
+            if member.is_file {
+                finder.layout_member(member.data, member.path, member.byte_sz, &mut layout, trail)
+            } else {
+                Ok(())
             }
-        }
+        })?;
         self.name_layers(&layout, trail);
         Ok(Some(listing))
+    }
+
+    /// Looks at the members of an archive, which `walk` goes through.
+    fn members(
+        &mut self,
+        stream: &mut dyn Read,
+        trail: &Trail,
+        walk: fn(&mut dyn Read, archive::Visit<'_, Left>) -> Result<(), Left>,
+        mut look: impl FnMut(&mut Finder, Member<'_>) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        // What is damaged inside does not end the archive around it.
+        let mut inner = Ok(());
+        let walked = walk(stream, &mut |member| {
+            self.member(trail)?;
+            inner = look(self, member);
+            Ok(())
+        });
+        match walked {
+            Ok(()) => Ok(()),
+            // Where the stream ended inside a member, that has been said.
+            Err(Left::Damaged(error)) if inner.is_ok() => Err(self.broken(trail, &error)),
+            Err(_) => Err(Broken),
+        }
     }
 
     /// A member of what may be an image layout.
@@ -236,48 +270,26 @@ impl Finder {
     }
 
     fn ar(&mut self, stream: &mut dyn Read, trail: &Trail) -> Looked {
-        skip(stream, ar::MAGIC.len() as u64).map_err(|error| self.broken(trail, &error))?;
-        let mut archive = ar::Archive::new(stream);
-        loop {
-            let Some(member) = archive.next().map_err(|error| self.broken(trail, &error))? else {
-                return Ok(None);
-            };
-            self.member(trail)?;
-            self.limited(archive.reader(), member.byte_sz, member.padding, &trail.member(&member.name))?;
-        }
-    }
-
-    fn cpio(&mut self, mut stream: &mut dyn Read, trail: &Trail) -> Looked {
-        while let Some(member) = cpio::next(&mut stream).map_err(|error| self.broken(trail, &error))? {
-            self.member(trail)?;
-            if member.is_file {
-                self.limited(&mut stream, member.byte_sz, member.padding, &trail.member(&member.name))?;
-            } else {
-                skip(&mut stream, member.byte_sz + member.padding)
-                    .map_err(|error| self.broken(trail, &error))?;
-            }
-        }
+        self.members(stream, trail, archive::ar, |finder, member| {
+            finder.stream(member.data, &trail.member(member.path)).map(drop)
+        })?;
         Ok(None)
     }
 
-    /// Looks at the next `byte_sz` bytes of a stream, and leaves it behind them and their padding.
-    fn limited(
-        &mut self,
-        stream: &mut impl Read,
-        byte_sz: u64,
-        padding: u64,
-        trail: &Trail,
-    ) -> Result<(), Broken> {
-        let mut body = stream.take(byte_sz);
-        // What is damaged inside does not end the archive around it.
-        let inner = self.stream(&mut body, trail);
-        let rest = body.limit() + padding;
-        match skip(stream, rest) {
-            Ok(()) => Ok(()),
-            // Many an archive ends without the padding of its last member.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof && body_is_whole(rest, padding) => Ok(()),
-            Err(_) if inner.is_err() => Err(Broken),
-            Err(error) => Err(self.broken(trail, &error)),
+    /// An archive, and what follows it: an initramfs is several, packed or not, with zeros in between.
+    fn cpio(&mut self, stream: &mut dyn Read, trail: &Trail) -> Looked {
+        self.members(stream, trail, archive::cpio, |finder, member| {
+            finder.stream(member.data, &trail.member(member.path)).map(drop)
+        })?;
+        let mut head = [0; HEAD_SZ];
+        loop {
+            let got = read_full(stream, &mut head).map_err(|error| self.broken(trail, &error))?;
+            if let Some(next) = head[..got].iter().position(|byte| *byte != 0) {
+                return self.stream(&mut head[next..got].chain(stream), &trail.unpacked()).map(|_| None);
+            }
+            if got < HEAD_SZ {
+                return Ok(None);
+            }
         }
     }
 
@@ -341,7 +353,7 @@ impl Finder {
         for found in carved {
             let off = found.off as u64;
             let (packed, object) = match found.unpacked {
-                Some((packing, object)) => (Some(packing.name()), Bytes::from(object)),
+                Some((compression, object)) => (Some(compression.name()), Bytes::from(object)),
                 None if whole => (None, bytes.clone()),
                 // A copy, so that an object does not keep the executable around it.
                 None => (None, Bytes::copy_from_slice(&bytes[found.range])),
@@ -394,11 +406,6 @@ impl Finder {
     }
 }
 
-/// Whether only padding is missing.
-fn body_is_whole(rest: u64, padding: u64) -> bool {
-    rest == padding
-}
-
 /// A stream whose bytes count against the allowance of the file they come from.
 struct Charged<R> {
     inner: R,
@@ -419,7 +426,7 @@ impl<R: Read> Read for Charged<R> {
 }
 
 /// Fills `buffer` as far as the stream goes.
-pub(super) fn read_full(stream: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+fn read_full(stream: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
     let mut got = 0;
     while got < buffer.len() {
         match stream.read(&mut buffer[got..]) {
@@ -430,12 +437,4 @@ pub(super) fn read_full(stream: &mut (impl Read + ?Sized), buffer: &mut [u8]) ->
         }
     }
     Ok(got)
-}
-
-/// Leaves `byte_sz` bytes of a stream behind.
-pub(super) fn skip(stream: &mut (impl Read + ?Sized), byte_sz: u64) -> io::Result<()> {
-    match io::copy(&mut stream.take(byte_sz), &mut io::sink())? {
-        skipped if skipped == byte_sz => Ok(()),
-        _ => Err(ErrorKind::UnexpectedEof.into()),
-    }
 }

@@ -33,7 +33,10 @@ fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut header = tar::Header::new_ustar();
         header.set_size(body.len() as u64);
         header.set_mode(0o644);
-        tar.append_data(&mut header, name, *body).unwrap();
+        // Past the crate, which takes no names that lead elsewhere.
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        tar.append(&header, *body).unwrap();
     }
     tar.into_inner().unwrap()
 }
@@ -45,7 +48,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut archive = super::ar::MAGIC.to_vec();
+    let mut archive = crate::archive::AR_MAGIC.to_vec();
     for (name, body) in members {
         archive.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 644, body.len()).bytes());
         archive.extend(*body);
@@ -69,7 +72,7 @@ fn cpio(members: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 fn rpm(payload: &[u8]) -> Vec<u8> {
-    let mut package = super::cpio::RPM_MAGIC.to_vec();
+    let mut package = crate::archive::RPM_MAGIC.to_vec();
     package.resize(96, 0);
     for (entries, store, padding) in [(1, 3, 5), (2, 7, 0)] {
         package.extend([0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0, 0, 0, 0, entries, 0, 0, 0, store]);
@@ -132,6 +135,8 @@ fn an_object_is_found_in_every_container() {
         (ar(&inner), "file > x.bpf.o @0"),
         (cpio(&inner), "file > x.bpf.o @0"),
         (rpm(&gzip(&cpio(&inner))), "file > x.bpf.o @0"),
+        // An initramfs: microcode, zeros, and the packed archive of what is booted.
+        ([&cpio(&[("microcode", b"x")])[..], &[0; 1000], &gzip(&cpio(&inner))].concat(), "file > x.bpf.o @0"),
         (zip(("x.bpf.o", &object), ("b", b"text")), "file > x.bpf.o @0"),
         (zip(("b", b"text"), ("x.bpf.o", &object)), "file > x.bpf.o @0"),
         (deb, "file > data.tar.gz > x.bpf.o @0"),
@@ -252,5 +257,53 @@ fn any_byte_of_a_container_may_be_wrong() {
             }
             look(&whole[..at]);
         }
+    }
+}
+
+/// A container around `inner`, with a neighbour and a name that hostile hands chose.
+fn wrapped(kind: u8, name: &str, inner: &[u8], neighbour: &[u8]) -> Vec<u8> {
+    let members = [(name, inner), ("neighbour", neighbour)];
+    match kind {
+        0 => gzip(inner),
+        1 => zstd::encode_all(inner, 1).unwrap(),
+        2 => ar(&members),
+        3 => cpio(&members),
+        4 => rpm(&cpio(&members)),
+        5 => zip(members[0], members[1]),
+        6 => zip(members[1], members[0]),
+        _ => tar(&members),
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn an_object_is_found_however_containers_are_nested(
+        kinds in proptest::collection::vec(0u8..8, 0..5),
+        name in "[a-z.]{1,14}",
+        neighbour in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
+    ) {
+        let object = object(1);
+        let whole = kinds.iter().fold(object.clone(), |inner, &kind| wrapped(kind, &name, &inner, &neighbour));
+        let finds = look(&whole);
+        proptest::prop_assert!(finds.objects.iter().any(|found| found.bytes == object), "{kinds:?}: {:?}", finds.notes);
+    }
+
+    #[test]
+    fn damage_anywhere_ends_in_an_answer_within_bounds(
+        kinds in proptest::collection::vec(0u8..8, 1..4),
+        damage in proptest::collection::vec((proptest::num::usize::ANY, proptest::num::u8::ANY), 1..8),
+        cut in proptest::num::usize::ANY,
+    ) {
+        let object = object(1);
+        let mut whole = kinds.iter().fold(object, |inner, &kind| wrapped(kind, "x.bpf.o", &inner, b"text"));
+        for (at, value) in damage {
+            let at = at % whole.len();
+            whole[at] = value;
+        }
+        whole.truncate(whole.len() - cut % whole.len() / 2);
+        let limits = Limits { base_byte_sz: 1 << 20, ..Limits::default() };
+        let finds = look_within(limits, &whole);
+        let most = limits.base_byte_sz + limits.ratio * whole.len() as u64;
+        proptest::prop_assert!(finds.looked.byte_sz <= most);
     }
 }

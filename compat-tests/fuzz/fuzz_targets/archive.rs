@@ -1,7 +1,7 @@
 //! Archives and packages: members come to an end, and none has more bytes than it says.
 #![no_main]
 
-use btf_catalog::kernel::archive::{self, Member};
+use btf_catalog::archive::{self, ArchiveError, Member};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
                 assert_eq!(bytes.len() as u64, byte_sz);
             }
         }
-        Ok(())
+        Ok::<(), ArchiveError>(())
     };
     let _ = archive::deb(&mut &data[..], &mut visit);
     let _ = archive::rpm(&mut &data[..], data.len() as u64, &mut visit);

@@ -8,10 +8,13 @@ type Seen = Vec<(String, Vec<u8>)>;
 
 fn walk(
     bytes: &[u8],
-    with: impl Fn(&mut dyn Read, Visit<'_>) -> Result<(), KernelError>,
-) -> Result<Seen, KernelError> {
+    with: impl Fn(&mut dyn Read, Visit<'_, ArchiveError>) -> Result<(), ArchiveError>,
+) -> Result<Seen, ArchiveError> {
     let mut seen = Vec::new();
     with(&mut &bytes[..], &mut |mut member| {
+        if !member.is_file {
+            return Ok(());
+        }
         let bytes = member.bytes(1 << 20)?;
         seen.push((member.path.to_owned(), bytes));
         Ok(())
@@ -92,6 +95,41 @@ fn members_of_ar_with_odd_sizes() {
 }
 
 #[test]
+fn names_in_all_of_the_ways_of_ar() {
+    let long = "a_name_that_is_too_long_for_its_header.bpf.o";
+    let table = format!("{long}/\n");
+    let archive = ar_of(&[
+        ("//", table.as_bytes()),
+        ("short.o/", b"abc"),
+        ("/0", b"de"),
+        ("#1/5", b"bsd.ofgh"),
+        ("debian-binary", b"2.0\n"),
+    ]);
+    let members: &[(&str, &[u8])] =
+        &[("short.o", b"abc"), (long, b"de"), ("bsd.o", b"fgh"), ("debian-binary", b"2.0\n")];
+    assert_eq!(walk(&archive, ar).unwrap(), seen(members));
+    // A size that nothing can have costs nothing.
+    let mut huge = archive.clone();
+    huge[56..66].copy_from_slice(b"9999999999");
+    assert!(walk(&huge, ar).is_err());
+    assert!(walk(&archive[..30], ar).is_err());
+}
+
+#[test]
+fn a_sparse_file_hides_nothing_behind_it() {
+    let mut sparse = tar_entry(b'S', "", "sparse", b"stored");
+    let more = vec![0; 512];
+    sparse[482] = 1;
+    let sum: u32 = sparse[..512].iter().map(|byte| u32::from(*byte)).sum::<u32>()
+        - sparse[148..156].iter().map(|byte| u32::from(*byte)).sum::<u32>()
+        + 8 * 32;
+    sparse[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    sparse.splice(512..512, more);
+    let archive = tar_of(&[sparse, tar_entry(b'0', "", "b", b"b")]);
+    assert_eq!(walk(&archive, tar).unwrap(), seen(&[("sparse", b"stored"), ("b", b"b")]));
+}
+
+#[test]
 fn names_in_all_of_the_ways_of_tar() {
     let long = format!("{}/vmlinuz", "d".repeat(200));
     let record = format!("218 path={long}\n");
@@ -119,11 +157,11 @@ fn names_in_all_of_the_ways_of_tar() {
 fn a_member_that_is_not_read_is_skipped() {
     let archive = tar_of(&[tar_entry(b'0', "", "a", &[1; 700]), tar_entry(b'0', "", "b", b"b")]);
     let mut paths = Vec::new();
-    tar(&mut &archive[..], &mut |member| {
+    let visited: Result<(), ArchiveError> = tar(&mut &archive[..], &mut |member| {
         paths.push(member.path.to_owned());
         Ok(())
-    })
-    .unwrap();
+    });
+    visited.unwrap();
     assert_eq!(paths, ["a", "b"]);
 }
 
@@ -164,7 +202,7 @@ fn damage_is_told_with_its_place() {
     // 4 GiB that are not there are not asked for.
     let mut huge = cpio_entry(0o100_644, "a", b"");
     huge[54..62].copy_from_slice(b"ffffffff");
-    assert!(matches!(walk(&huge, cpio), Err(KernelError::TooLarge { .. })));
+    assert!(matches!(walk(&huge, cpio), Err(ArchiveError::TooLarge { .. })));
     let mut rpm_header = rpm_of(b"");
     rpm_header[104..108].fill(0xff);
     assert!(

@@ -1,6 +1,6 @@
 //! The compressions that kernels, modules and packages use, bounded: what comes out is limited by what went in.
 
-use super::KernelError;
+use super::ArchiveError;
 use std::io::{self, Read};
 
 /// A compression, told by the first bytes.
@@ -43,17 +43,42 @@ pub fn detect(head: &[u8]) -> Option<Compression> {
     Some(match head {
         [0x1f, 0x8b, 8, ..] => Compression::Gzip,
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
-        // Properties lc=3 lp=0 pb=2, then the dictionary's size: a power of two, or one and a half of it.
-        [0x5d, 0, 0, low, high, ..] if low.trailing_zeros() >= 6 && (*low != 0 || *high != 0) => {
-            Compression::Lzma
-        }
+        [0x5d, 0, 0, ..] if is_lzma(head) => Compression::Lzma,
         [0x02, 0x21, 0x4c, 0x18, ..] => Compression::Lz4Legacy,
         [0x04, 0x22, 0x4d, 0x18, ..] => Compression::Lz4,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Bzip2,
+        // A block follows, or the end of an empty file.
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, ..]
+        | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, ..] => Compression::Bzip2,
         [0x89, b'L', b'Z', b'O', ..] => Compression::Lzo,
         _ => return None,
     })
+}
+
+/// The format has no magic. Properties lc=3 lp=0 pb=2 as every encoder writes them, then the dictionary's size, a power of
+/// two or one and a half of it, and the size of what is packed: nothing that is larger than any file, or all ones.
+fn is_lzma(head: &[u8]) -> bool {
+    let [_, 0, 0, low, high, size @ ..] = head else { return false };
+    let dictionary = u32::from_le_bytes([0, 0, *low, *high]);
+    let size = size.first_chunk().map(|size| u64::from_le_bytes(*size));
+    (dictionary.is_power_of_two() || dictionary.is_multiple_of(3) && (dictionary / 3).is_power_of_two())
+        && size.is_none_or(|size| size == u64::MAX || size >> 40 == 0)
+}
+
+impl Compression {
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::Gzip => "gzip",
+            Compression::Xz => "xz",
+            Compression::Lzma => "lzma",
+            Compression::Lz4Legacy => "lz4 (legacy)",
+            Compression::Lz4 => "lz4",
+            Compression::Zstd => "zstd",
+            Compression::Bzip2 => "bzip2",
+            Compression::Lzo => "lzop",
+        }
+    }
 }
 
 /// Whether a stream ends where its first frame does, or goes on with the next one.
@@ -70,10 +95,10 @@ pub(crate) fn decoder<'a>(
     compression: Compression,
     frames: Frames,
     packed: impl Read + 'a,
-) -> Result<Box<dyn Read + 'a>, KernelError> {
+) -> Result<Box<dyn Read + 'a>, ArchiveError> {
     use liblzma::stream::{CONCATENATED, Stream};
     let damaged =
-        |error: &dyn std::fmt::Display| KernelError::Compression { compression, problem: error.to_string() };
+        |error: &dyn std::fmt::Display| ArchiveError::Compression { compression, problem: error.to_string() };
     let one = frames == Frames::One;
     Ok(match compression {
         Compression::Gzip if one => Box::new(flate2::read::GzDecoder::new(packed)),
@@ -107,13 +132,13 @@ pub(crate) fn unpack(
     frames: Frames,
     packed: &[u8],
     most: u64,
-) -> Result<Vec<u8>, KernelError> {
+) -> Result<Vec<u8>, ArchiveError> {
     let limit = bound(packed.len() as u64, most);
     let mut out = Vec::with_capacity((packed.len() as u64 * 4).min(limit) as usize);
     let stream = decoder(compression, frames, packed)?;
     Bounded::new(stream, limit)
         .read_to_end(&mut out)
-        .map_err(|error| KernelError::Compression { compression, problem: error.to_string() })?;
+        .map_err(|error| ArchiveError::Compression { compression, problem: error.to_string() })?;
     Ok(out)
 }
 

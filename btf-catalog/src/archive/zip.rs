@@ -1,10 +1,10 @@
 //! zip archives (also jar, whl, apk and others): members by the central directory at the end.
 
-use super::packing::Packing;
+use super::compress::{Compression, Frames, decoder};
 use std::io::{self, Read};
 
 /// What a zip archive begins with.
-pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
+pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 
 const END_SZ: usize = 22;
 const CENTRAL_SZ: usize = 46;
@@ -12,15 +12,15 @@ const LOCAL_SZ: usize = 30;
 const ENCRYPTED: u16 = 1;
 
 /// A member.
-pub(super) struct Member<'a> {
-    pub(super) name: String,
+pub(crate) struct Member<'a> {
+    pub(crate) name: String,
     method: u16,
     flags: u16,
     data: &'a [u8],
 }
 
 /// The members of the archive that ends where `data` ends.
-pub(super) fn members(data: &[u8]) -> io::Result<impl Iterator<Item = io::Result<Member<'_>>>> {
+pub(crate) fn members(data: &[u8]) -> io::Result<impl Iterator<Item = io::Result<Member<'_>>>> {
     // A comment of up to 64 KiB may follow the last record.
     let tail = data.len().saturating_sub(END_SZ + usize::from(u16::MAX));
     let end = memchr::memmem::rfind(&data[tail..], b"PK\x05\x06").map(|at| tail + at);
@@ -65,16 +65,17 @@ fn member<'a>(data: &'a [u8], at: &mut usize) -> io::Result<Member<'a>> {
 
 impl<'a> Member<'a> {
     /// What it unpacks to.
-    pub(super) fn unpack(&self) -> io::Result<Box<dyn Read + 'a>> {
+    pub(crate) fn unpack(&self) -> io::Result<Box<dyn Read + 'a>> {
         if self.flags & ENCRYPTED != 0 {
             return Err(damaged("it is encrypted"));
         }
+        let packed = |compression| decoder(compression, Frames::All, self.data).map_err(io::Error::other);
         match self.method {
             0 => Ok(Box::new(self.data)),
             8 => Ok(Box::new(flate2::read::DeflateDecoder::new(self.data))),
-            12 => Packing::Bzip2.unpack(self.data),
-            93 => Packing::Zstd.unpack(self.data),
-            95 => Packing::Xz.unpack(self.data),
+            12 => packed(Compression::Bzip2),
+            93 => packed(Compression::Zstd),
+            95 => packed(Compression::Xz),
             other => Err(damaged(&format!("it is packed by method {other}, which is not read"))),
         }
     }
