@@ -140,6 +140,10 @@ impl Btf {
         if base.is_none() && strings.first() != Some(&0) {
             return Err(BtfError::Strings("does not begin with the empty string"));
         }
+        // Every string of twice that length has such a part.
+        if strings.chunks_exact(MAX_STRING_SZ).any(|part| memchr(0, part).is_none()) {
+            return Err(BtfError::Strings("has a string of more than 16 KiB"));
+        }
         if std::str::from_utf8(strings).is_err() {
             return Err(BtfError::Strings("is not UTF-8"));
         }
@@ -364,6 +368,9 @@ pub fn essential_name(name: &str) -> &str {
 
 /// Longest chain of modifiers, typedefs and arrays that is followed. libbpf stops at 32 (`MAX_RESOLVE_DEPTH`).
 const MAX_CHAIN: usize = 32;
+/// Bytes of a string that is read, or a source line: many types may share one long name, and each look at it costs all of
+/// it. The kernel takes names of 512 bytes (`KSYM_NAME_LEN`).
+const MAX_STRING_SZ: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -421,6 +428,39 @@ mod tests {
         assert_eq!(btf.find_by_name_kind("int", BtfKind::Int), Some(TypeId(1)));
         assert_eq!(btf.stopped_at(), Some((TypeId(2), 29)));
         assert_eq!(btf.ty(TypeId(2)).kind(), BtfKind::Unknown);
+    }
+
+    #[test]
+    fn an_unknown_kind_is_stepped_over_by_its_layout_record() {
+        // 4 bytes, then 8 for each of two elements, none of which is a name or a reference that is looked at.
+        let unknown = [0, 29 << 24 | 2, 0, u32::MAX, u32::MAX, u32::MAX, u32::MAX, u32::MAX];
+        let types = [words(&unknown), words(&[1, (BtfKind::Int as u32) << 24, 4, 32])].concat();
+        let mut layout = vec![0; 30 * 4];
+        layout[29 * 4..29 * 4 + 2].copy_from_slice(&[4, 8]);
+        let strings = b"\0int\0";
+        let mut data = vec![0x9f, 0xeb, 1, 0];
+        let (types_sz, strings_sz) = (types.len() as u32, strings.len() as u32);
+        data.extend(words(&[
+            32,
+            0,
+            types_sz,
+            types_sz,
+            strings_sz,
+            types_sz + strings_sz,
+            layout.len() as u32,
+        ]));
+        let btf = Btf::parse([&data[..], &types, strings, &layout].concat()).unwrap();
+        assert_eq!(btf.stopped_at(), None);
+        assert_eq!(btf.ty(TypeId(1)).kind(), BtfKind::Unknown);
+        assert_eq!(btf.find_by_name_kind("int", BtfKind::Int), Some(TypeId(2)));
+    }
+
+    #[test]
+    fn a_string_that_is_no_name_is_refused() {
+        let long = [&b"\0"[..], &[b'a'; 2 * MAX_STRING_SZ], b"\0"].concat();
+        assert!(Btf::parse(header(&[], &long)).is_err());
+        let longest = [&b"\0"[..], &[b'a'; MAX_STRING_SZ - 1], b"\0"].concat();
+        assert!(Btf::parse(header(&[], &longest)).is_ok());
     }
 
     #[test]

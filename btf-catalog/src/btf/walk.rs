@@ -21,7 +21,8 @@ struct Shape {
     fixed: usize,
     /// Bytes of an element.
     each: usize,
-    /// Distance of what is looked at behind `btf_type`: `each`, or 12 for an array, whose one record is no element.
+    /// Distance of what is looked at behind `btf_type`: `each`, or 12 for an array, whose one record is no element. Never 0
+    /// where there is anything.
     stride: usize,
     /// `btf_type.type` is a reference.
     refers: u32,
@@ -38,7 +39,16 @@ static SHAPES: [Shape; 128] = shapes();
 
 const fn shapes() -> [Shape; 128] {
     const NONE: Shape =
-        Shape { fixed: 0, each: 0, stride: 0, refers: 0, names: 0, first_refers: 0, second_refers: 0 };
+        // Nothing of a kind is looked at that only its layout record tells the size of.
+        Shape {
+            fixed: 0,
+            each: 0,
+            stride: usize::MAX,
+            refers: 0,
+            names: 0,
+            first_refers: 0,
+            second_refers: 0,
+        };
     const fn mask(yes: bool) -> u32 {
         if yes { u32::MAX } else { 0 }
     }
