@@ -33,7 +33,7 @@ use crate::object::{BpfObject, Entry};
 use candidate::Candidates;
 pub(crate) use matching::Visits;
 use resolve::Resolved;
-use std::collections::HashMap;
+use std::collections::hash_map::{self, HashMap};
 pub(crate) use touched::{Touched, touched};
 
 /// Why an entry could not be relocated at all: the object contradicts itself, or the kernel's types contradict each other.
@@ -222,10 +222,16 @@ impl<'a> Relocator<'a> {
         if kind == CoreReloKind::TypeIdLocal {
             return Ok(Answer { kind, access, resolved: Resolved::local_type_id(record.type_id) });
         }
-        let found = self
-            .found
-            .entry(record.type_id)
-            .or_insert_with(|| Candidates::find(local, record.type_id, self.target));
+        let found = match self.found.entry(record.type_id) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(vacant) => {
+                let found = Candidates::find(local, record.type_id, self.target);
+                self.visits
+                    .count_candidates(found.0.len())
+                    .map_err(|what| fail(access.clone(), what.to_owned()))?;
+                vacant.insert(found)
+            }
+        };
         // Of several, those that this relocation rules out are missing to the next.
         let alone = found.0.len() <= 1;
         let candidates =

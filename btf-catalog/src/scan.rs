@@ -151,6 +151,9 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// Bytes of a member's name that are shown: `PATH_MAX` of include/uapi/linux/limits.h.
+const NAME_MAX: usize = 4096;
+
 /// The place of a container, member by member.
 struct Trail<'a> {
     parent: Option<&'a Trail<'a>>,
@@ -164,7 +167,10 @@ impl<'a> Trail<'a> {
         Trail { parent: None, name: Some(path), depth: 0 }
     }
 
+    /// Of a longer name than a path may have, the beginning is shown: it stands in every note and place below it.
     fn member(&'a self, name: &'a str) -> Trail<'a> {
+        let end = (0..=NAME_MAX.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
+        let name = &name[..end.unwrap_or(0)];
         Trail { parent: Some(self), name: Some(name), depth: self.depth + 1 }
     }
 

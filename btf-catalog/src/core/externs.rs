@@ -113,8 +113,8 @@ impl Resolution {
 
     /// The bytes `range` of the `.kconfig` map's value, where all of them are known.
     pub fn known_kconfig(&self, range: Range<usize>) -> Option<&[u8]> {
-        let unknown =
-            self.kconfig_unknown.iter().any(|part| part.start < range.end && range.start < part.end);
+        let from = self.kconfig_unknown.partition_point(|part| part.end <= range.start);
+        let unknown = self.kconfig_unknown.get(from).is_some_and(|part| part.start < range.end);
         self.kconfig.get(range).filter(|_| !unknown)
     }
 

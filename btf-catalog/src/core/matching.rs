@@ -22,9 +22,18 @@ impl Default for Visits {
 
 impl Visits {
     fn count(&mut self) -> Result<(), &'static str> {
-        self.0 = self
-            .0
-            .checked_sub(1)
+        self.count_all(1)
+    }
+
+    /// Candidates stay in memory for each local type that is asked about: they count for more.
+    pub(super) fn count_candidates(&mut self, candidates: usize) -> Result<(), &'static str> {
+        self.count_all(candidates.saturating_mul(64))
+    }
+
+    fn count_all(&mut self, visits: usize) -> Result<(), &'static str> {
+        self.0 = u32::try_from(visits)
+            .ok()
+            .and_then(|visits| self.0.checked_sub(visits))
             .ok_or("the object's relocations look at more than 2^26 types and members")?;
         Ok(())
     }
@@ -67,10 +76,11 @@ pub(super) fn match_spec(
     if spec.kind.is_enumval() {
         let wanted = spec.accessors[0].name.as_deref().map_or("", essential_name);
         let ty = target.resolve(candidate);
+        visits.count_all(if ty.is_any_enum() { ty.vlen() } else { 0 })?;
         let Some(index) = ty.enumerators().position(|value| essential_name(value.name) == wanted) else {
             return Ok(None);
         };
-        let name = ty.enumerators().nth(index).map(|value| value.name.to_owned());
+        let name = ty.enumerator(index as u32).map(|value| value.name.to_owned());
         found.accessors.push(Accessor { ty: ty.id(), index: index as u32, name });
         return Ok(Some(found));
     }
@@ -276,9 +286,16 @@ fn types_match(
                 });
             }
             BtfKind::Enum | BtfKind::Enum64 => {
-                return Ok(tt.is_any_enum()
-                    && lt.vlen() <= tt.vlen()
-                    && lt.enumerators().all(|lv| tt.enumerators().any(|tv| names_match(lv.name, tv.name))));
+                if !tt.is_any_enum() || lt.vlen() > tt.vlen() {
+                    return Ok(false);
+                }
+                for lv in lt.enumerators() {
+                    visits.count_all(tt.vlen())?;
+                    if !tt.enumerators().any(|tv| names_match(lv.name, tv.name)) {
+                        return Ok(false);
+                    }
+                }
+                return Ok(true);
             }
             BtfKind::Struct | BtfKind::Union => {
                 if behind_ptr {
@@ -332,6 +349,7 @@ fn members_match(
         return Ok(false);
     }
     for lm in lt.members() {
+        visits.count_all(tt.vlen())?;
         let mut matched = false;
         for tm in tt.members().filter(|tm| names_match(lm.name, tm.name)) {
             if types_match(local, lm.ty, target, tm.ty, false, level - 1, visits)? {

@@ -154,7 +154,7 @@ fn field_value(btf: &Btf, spec: &Spec) -> Result<FieldValue, String> {
             kind => Err(format!("{kind:?} of an array element")),
         };
     };
-    let member = btf.ty(last.ty).members().nth(last.index as usize).ok_or("a member that is not there")?;
+    let member = btf.ty(last.ty).member(last.index).ok_or("a member that is not there")?;
     let ty = btf.resolve(member.ty);
     let bitfield = member.bitfield_sz > 0;
     let mut bit_sz = member.bitfield_sz;
@@ -241,5 +241,5 @@ fn enum_value(btf: &Btf, spec: &Spec) -> u64 {
     if spec.kind == CoreReloKind::EnumvalExists {
         return 1;
     }
-    btf.ty(step.ty).enumerators().nth(step.index as usize).map_or(0, |value| value.value)
+    btf.ty(step.ty).enumerator(step.index).map_or(0, |value| value.value)
 }

@@ -150,10 +150,7 @@ pub(super) fn parse(btf: &Btf, root: TypeId, access: &str, kind: CoreReloKind) -
         if !ty.is_any_enum() || !rest.is_empty() {
             return Err(format!("access {access:?} to a {}", ty.kind().name()));
         }
-        let value = ty
-            .enumerators()
-            .nth(*first as usize)
-            .ok_or_else(|| format!("no enumerator {first} in {}", ty.name()))?;
+        let value = ty.enumerator(*first).ok_or_else(|| format!("no enumerator {first} in {}", ty.name()))?;
         spec.accessors.push(Accessor { ty: ty.id(), index: *first, name: Some(value.name.to_owned()) });
         return Ok(spec);
     }

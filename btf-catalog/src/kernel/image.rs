@@ -13,6 +13,10 @@ use object::{Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol a
 const IMAGE_LIMIT: u64 = 1 << 30;
 /// Wrappings of a kernel: zboot around gzip around an `Image`, and one to spare.
 const LAYERS: usize = 4;
+/// Program headers of a vmlinux; there are fewer than ten. Each could cover all of the file.
+const SEGMENTS: usize = 64;
+/// Bytes of a symbol's name that are looked at; many symbols may share one long name.
+const SYMBOL_NAME: usize = 64 << 10;
 
 /// An unpacked kernel image: what lies at which virtual address, and its symbols.
 #[derive(Clone, Debug, Default)]
@@ -210,6 +214,9 @@ fn read_elf(mut bytes: Vec<u8>, kernel: &mut Kernel, want_symbols: bool) -> Resu
     }
     let bytes = Bytes::from(bytes);
     let file = object::File::parse(&*bytes).map_err(elf)?;
+    if file.segments().nth(SEGMENTS).is_some() {
+        return Err(damaged("vmlinux", 0, format!("it has more than {SEGMENTS} segments")));
+    }
     kernel.arch = machine(file.architecture(), file.is_little_endian()).map(str::to_owned);
     let section = |name: &str| {
         let data = file.section_by_name(name)?.data().ok()?;
@@ -230,7 +237,11 @@ fn read_elf(mut bytes: Vec<u8>, kernel: &mut Kernel, want_symbols: bool) -> Resu
     set_banner(kernel, &bytes);
     let mut image = Image { segments, big_endian: !file.is_little_endian(), symbols: Symbols::default() };
     if want_symbols {
-        image.symbols = elf_symbols(&file);
+        if file.symbols().all(|symbol| symbol.name_bytes().is_ok_and(|name| name.len() <= SYMBOL_NAME)) {
+            image.symbols = elf_symbols(&file);
+        } else {
+            kernel.notes.push("the symbols of the ELF file have names that are none".to_owned());
+        }
         if image.symbols.is_empty() {
             set_kallsyms(&mut image, kernel);
         }
@@ -440,6 +451,7 @@ fn relocate_arm64_elf(bytes: &mut [u8]) {
     let segments: Vec<(u64, u64, u64)> = match object::File::parse(&*bytes) {
         Ok(file) => file
             .segments()
+            .take(SEGMENTS)
             .map(|segment| (segment.address(), segment.file_range().0, segment.file_range().1))
             .collect(),
         Err(_) => return,

@@ -170,6 +170,10 @@ impl Tables<'_> {
             at = tokens + len;
             let start = text.len();
             for token in packed {
+                // Checked as it grows: tokens may be long.
+                if text.len() - start > NAME {
+                    break;
+                }
                 text.push_str(
                     std::str::from_utf8(self.tokens[usize::from(*token)]).map_err(|_| "a name is no text")?,
                 );
@@ -211,6 +215,9 @@ impl Tables<'_> {
             at = tokens + len;
             text.clear();
             for token in self.segment.data.get(tokens..at)? {
+                if text.len() > NAME {
+                    break;
+                }
                 text.extend_from_slice(self.tokens[usize::from(*token)]);
             }
             if text.eq_ignore_ascii_case(name.as_bytes()) {

@@ -11,6 +11,11 @@ use object::{
     SymbolFlags,
 };
 
+/// Bytes of a symbol's or a section's name: many may share one long name, and each look at it costs all of it.
+const MAX_NAME_SZ: usize = 16 << 10;
+/// Bytes of `Elf64_Rel`, the smallest record of a relocation.
+const REL_SZ: usize = 16;
+
 /// A parsed ELF file.
 pub(super) struct File<'a> {
     pub(super) big_endian: bool,
@@ -74,6 +79,8 @@ impl<'a> File<'a> {
             sections: vec![Section::none()],
             symbols: Vec::new(),
         };
+        let bad = |section: &str, what: String| ObjectError::Section { section: section.to_owned(), what };
+        let mut relocs_left = data.len() / REL_SZ;
         for section in elf.sections() {
             let index = section.index().0;
             file.sections.resize_with(file.sections.len().max(index + 1), Section::none);
@@ -83,7 +90,15 @@ impl<'a> File<'a> {
             let raw = section.elf_section_header();
             let kind = raw.sh_type.get(endian);
             let mut relocs = Vec::new();
+            let name = section.name()?;
+            if name.len() > MAX_NAME_SZ {
+                return Err(bad(".shstrtab", format!("section {index} has a name of {} bytes", name.len())));
+            }
             for (byte_off, reloc) in section.relocations() {
+                // Tables that share their bytes would make more of a file than there is in it.
+                relocs_left = relocs_left
+                    .checked_sub(1)
+                    .ok_or_else(|| bad(name, "has more relocations than fit into the file".to_owned()))?;
                 let object::RelocationTarget::Symbol(symbol) = reloc.target() else {
                     continue;
                 };
@@ -94,7 +109,7 @@ impl<'a> File<'a> {
             }
             relocs.sort_by_key(|reloc| reloc.byte_off);
             file.sections[index] = Section {
-                name: section.name()?,
+                name,
                 data: if kind == SHT_NOBITS { &[] } else { section.data()? },
                 byte_sz: section.size(),
                 executable: sh_flags & u64::from(object::elf::SHF_EXECINSTR) != 0 && kind == SHT_PROGBITS,
@@ -113,10 +128,14 @@ impl<'a> File<'a> {
             if section.is_some_and(|section| section >= file.sections.len()) {
                 let what =
                     format!("symbol {index} lies in section {}, which does not exist", section.unwrap_or(0));
-                return Err(ObjectError::Section { section: ".symtab".to_owned(), what });
+                return Err(bad(".symtab", what));
+            }
+            let name = symbol.name()?;
+            if name.len() > MAX_NAME_SZ {
+                return Err(bad(".strtab", format!("symbol {index} has a name of {} bytes", name.len())));
             }
             file.symbols[index] = Symbol {
-                name: symbol.name()?,
+                name,
                 section,
                 value: symbol.address(),
                 byte_sz: symbol.size(),

@@ -27,6 +27,9 @@ pub struct Extern {
     pub slot: Option<KconfigSlot>,
 }
 
+/// Bytes of the map that `.kconfig` becomes; a text of the kernel's configuration has a few hundred at most.
+const MAX_KCONFIG_SZ: u32 = 1 << 20;
+
 /// What an extern is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum ExternKind {
@@ -130,10 +133,12 @@ pub(super) fn read(file: &File, btf: Option<&Btf>) -> Result<Vec<Extern>, Object
     let mut end = 0u32;
     for ext in &mut externs {
         if let Some(slot) = &mut ext.slot {
-            let bad =
-                || ObjectError::Extern { name: ext.name.clone(), what: ".kconfig passes 4 GiB".to_owned() };
-            slot.byte_off = end.checked_next_multiple_of(align(btf, ext.ty)).ok_or_else(bad)?;
-            end = slot.byte_off.checked_add(slot.byte_sz).ok_or_else(bad)?;
+            slot.byte_off = end.next_multiple_of(align(btf, ext.ty));
+            end = slot.byte_off.saturating_add(slot.byte_sz);
+            if end > MAX_KCONFIG_SZ {
+                let what = format!("passes the {MAX_KCONFIG_SZ} bytes of .kconfig that are read");
+                return Err(ObjectError::Extern { name: ext.name.clone(), what });
+            }
         }
     }
     Ok(externs)
@@ -166,6 +171,8 @@ fn slot(btf: &Btf, ty: TypeId) -> Option<KconfigSlot> {
             _ => return None,
         },
         BtfKind::Enum if resolved.size() != 4 => return None,
+        // Four bytes are written, whatever it is declared with.
+        BtfKind::Enum64 if resolved.size() < 4 => return None,
         BtfKind::Enum | BtfKind::Enum64 if resolved.name() == "libbpf_tristate" => KconfigFormat::Tristate,
         BtfKind::Array => {
             let array = resolved.array().filter(|array| array.nelems > 0)?;

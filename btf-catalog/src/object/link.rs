@@ -251,12 +251,11 @@ impl<'a> Linker<'_, 'a> {
         building.entry.insns.extend(insns.iter().map(|insn| Insn::read(insn, self.file.big_endian)));
         self.copy_records(building, &span, base);
 
-        let first = section.relocs.partition_point(|reloc| reloc.byte_off < span.start);
-        let relocs: HashMap<u64, &Reloc> = section.relocs[first..]
-            .iter()
-            .take_while(|reloc| reloc.byte_off < span.end)
-            .map(|reloc| (reloc.byte_off, reloc))
-            .collect();
+        // Looked up one by one: functions may overlap, and each would gather the same relocations anew.
+        let reloc_at = |off: u64| {
+            let after = section.relocs.partition_point(|reloc| reloc.byte_off <= off);
+            section.relocs[..after].last().filter(|reloc| reloc.byte_off == off)
+        };
         let mut skip = false;
         for index in base..base + insns.len() {
             if std::mem::take(&mut skip) {
@@ -270,7 +269,7 @@ impl<'a> Linker<'_, 'a> {
                 }
                 skip = true;
             }
-            let target = match relocs.get(&off) {
+            let target = match reloc_at(off) {
                 Some(reloc) => self.apply(building, section, reloc, index).map_err(|what| bad(off, what))?,
                 None if insn.code == CALL && insn.src == PSEUDO_CALL => {
                     let target = off as i64 + INSN_SZ as i64 * (i64::from(insn.imm) + 1);

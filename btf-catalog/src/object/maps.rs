@@ -8,10 +8,11 @@ use super::elf::{File, Section};
 use crate::btf::{Btf, BtfKind, Member, Type, TypeId};
 use crate::uapi::MapType;
 use bytes::Bytes;
+use std::collections::HashMap;
 
 /// `BPF_F_RDONLY_PROG`.
 const F_RDONLY_PROG: u32 = 1 << 7;
-/// The largest global data section that is read, in bytes: the largest value of an array map is smaller.
+/// Bytes of global data that are read of an object, in all its sections; clang's objects have a few hundred.
 const MAX_DATA_SZ: u64 = 64 << 20;
 
 /// A map that an object defines.
@@ -77,8 +78,20 @@ pub(super) fn read(file: &File, btf: Option<&Btf>) -> Result<Vec<MapDef>, Object
             maps.push(MapDef { place: (section, u64::from(off)), ..map });
         }
     }
+    // By name once: a file may have many sections and many types.
+    let mut types: HashMap<&str, TypeId> = HashMap::new();
+    for ty in btf.into_iter().flat_map(|btf| btf.own_ids().map(|id| btf.ty(id))) {
+        if ty.kind() == BtfKind::Datasec {
+            types.entry(ty.name()).or_insert(ty.id());
+        }
+    }
+    let mut left = MAX_DATA_SZ;
     for (index, section) in file.sections.iter().enumerate().filter(|(_, section)| is_data(section)) {
-        maps.push(MapDef { place: (index, 0), ..global_data(section, btf)? });
+        left = left.checked_sub(section.byte_sz).ok_or_else(|| ObjectError::Section {
+            section: section.name.to_owned(),
+            what: format!("passes the {MAX_DATA_SZ} bytes of global data that are read of an object"),
+        })?;
+        maps.push(MapDef { place: (index, 0), ..global_data(section, types.get(section.name).copied()) });
     }
     Ok(maps)
 }
@@ -91,19 +104,14 @@ fn is_data(section: &Section) -> bool {
         })
 }
 
-fn global_data(section: &Section, btf: Option<&Btf>) -> Result<MapDef, ObjectError> {
-    if section.byte_sz > MAX_DATA_SZ {
-        let what =
-            format!("{} bytes of global data, the largest that is read is {MAX_DATA_SZ}", section.byte_sz);
-        return Err(ObjectError::Section { section: section.name.to_owned(), what });
-    }
+fn global_data(section: &Section, value_type: Option<TypeId>) -> MapDef {
     let frozen = section.name.starts_with(".rodata");
     let data = if section.nobits {
         Bytes::from(vec![0; section.byte_sz as usize])
     } else {
         Bytes::copy_from_slice(section.data)
     };
-    Ok(MapDef {
+    MapDef {
         name: section.name.to_owned(),
         map_type: MapType::ARRAY,
         key_size: 4,
@@ -111,11 +119,11 @@ fn global_data(section: &Section, btf: Option<&Btf>) -> Result<MapDef, ObjectErr
         max_entries: 1,
         // libbpf also maps the section where the kernel knows how (v5.5); without skeletons nobody does here.
         flags: if frozen { F_RDONLY_PROG } else { 0 },
-        value_type: btf.and_then(|btf| btf.find_by_name_kind(section.name, BtfKind::Datasec)),
+        value_type,
         data: Some(data),
         frozen,
         ..MapDef::default()
-    })
+    }
 }
 
 fn definition(btf: &Btf, name: &str, def: Type, depth: usize) -> Result<MapDef, ObjectError> {

@@ -3,6 +3,7 @@
 use crate::archive::compress::{Compression, Frames, decoder, detect};
 use memchr::memmem;
 use object::elf::{ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_BPF, ET_REL, SHT_NOBITS};
+use std::cell::Cell;
 use std::io::Read;
 use std::ops::Range;
 
@@ -26,8 +27,9 @@ pub(super) struct Carved {
     pub(super) range: Range<usize>,
 }
 
-/// All objects in `data`, by offset, and whether some packed streams were not tried.
-pub(super) fn objects(data: &[u8]) -> (Vec<Carved>, bool) {
+/// All objects in `data`, by offset, and whether some packed streams were not tried. `budget` are the bytes that may still
+/// be unpacked; what is kept of them is taken from it.
+pub(super) fn objects(data: &[u8], budget: &Cell<u64>) -> (Vec<Carved>, bool) {
     let headers: Vec<usize> =
         memmem::find_iter(data, &ELFMAG).filter(|off| is_header(&data[*off..])).collect();
     let mut carved = Vec::new();
@@ -49,10 +51,11 @@ pub(super) fn objects(data: &[u8]) -> (Vec<Carved>, bool) {
     for magic in [&[0x1f, 0x8b, 8][..], &[0xfd, b'7', b'z', b'X', b'Z', 0], &[0x28, 0xb5, 0x2f, 0xfd]] {
         for off in memmem::find_iter(data, magic) {
             tries += 1;
-            if tries > PACKED_TRIES {
+            if tries > PACKED_TRIES || budget.get() == 0 {
+                tries = PACKED_TRIES + 1;
                 break;
             }
-            if let Some((compression, object)) = packed_object(&data[off..]) {
+            if let Some((compression, object)) = packed_object(&data[off..], budget) {
                 carved.push(Carved { off, unpacked: Some((compression, object)), range: off..off });
             }
         }
@@ -62,7 +65,7 @@ pub(super) fn objects(data: &[u8]) -> (Vec<Carved>, bool) {
 }
 
 /// The object that a packed stream at the beginning of `data` unpacks to.
-fn packed_object(data: &[u8]) -> Option<(Compression, Vec<u8>)> {
+fn packed_object(data: &[u8], budget: &Cell<u64>) -> Option<(Compression, Vec<u8>)> {
     let compression = detect(data)?;
     let mut stream = decoder(compression, Frames::One, data).ok()?;
     let mut head = [0; HEADER_SZ];
@@ -70,7 +73,8 @@ fn packed_object(data: &[u8]) -> Option<(Compression, Vec<u8>)> {
     is_header(&head).then_some(())?;
     let mut object = head.to_vec();
     // Bytes behind the packed stream are no stream: what was unpacked before them counts.
-    let _ = stream.take(PACKED_MAX).read_to_end(&mut object);
+    let _ = stream.take(PACKED_MAX.min(budget.get())).read_to_end(&mut object);
+    budget.set(budget.get().saturating_sub(object.len() as u64));
     let size = object_sz(&object).unwrap_or(object.len());
     object.truncate(size);
     Some((compression, object))

@@ -13,6 +13,8 @@ use std::rc::Rc;
 
 /// Bytes that tell what a stream is: up to the magic of a tar.
 const HEAD_SZ: usize = 512;
+/// The most notes that are kept.
+const NOTES_MAX: usize = 10_000;
 
 /// Looks for objects in streams of bytes and keeps what it finds.
 #[derive(Debug, Default)]
@@ -119,7 +121,7 @@ impl Finder {
 
     /// Takes note of something that is not looked at, and why.
     pub fn skipped(&mut self, path: &str, why: String) {
-        self.finds.notes.push(Note { place: path.to_owned(), what: why });
+        self.keep(path.to_owned(), why);
     }
 
     /// As [`Finder::skipped`], for a file that should have been looked at.
@@ -141,7 +143,16 @@ impl Finder {
     }
 
     fn note(&mut self, trail: &Trail, what: String) {
-        self.finds.notes.push(Note { place: trail.names().join(" > "), what });
+        self.keep(trail.names().join(" > "), what);
+    }
+
+    fn keep(&mut self, place: String, what: String) {
+        let what = match self.finds.notes.len() {
+            NOTES_MAX => format!("more than {NOTES_MAX} notes; this one and those after it are left out"),
+            len if len > NOTES_MAX => return,
+            _ => what,
+        };
+        self.finds.notes.push(Note { place, what });
     }
 
     /// Notes why a stream ended early. Where the file's allowance is used up, that is the cause, whatever a reader above says.
@@ -344,9 +355,13 @@ impl Finder {
     /// Searches what is no container.
     fn bytes(&mut self, stream: &mut dyn Read, trail: &Trail) -> Looked {
         let (bytes, whole_stream) = self.read(stream, self.limits.member_byte_sz, trail);
-        let (carved, untried) = carve::objects(&bytes);
+        let (carved, untried) = carve::objects(&bytes, &self.budget);
         if untried {
-            self.note(trail, "has too many beginnings of packed streams; not all were tried".to_owned());
+            self.note(
+                trail,
+                "has too many packed streams, or such as unpack to too much for its size; not all were tried"
+                    .to_owned(),
+            );
         }
         let whole = carved.first().is_some_and(|first| first.range == (0..bytes.len()));
         let host = if carved.is_empty() || whole { None } else { host::Host::parse(&bytes) };
@@ -378,7 +393,7 @@ impl Finder {
         let full = |finder: &mut Finder, what: String| {
             // Said once.
             if finder.finds.notes.last().is_none_or(|note| note.what != what) {
-                finder.finds.notes.push(Note { place: place.to_string(), what });
+                finder.keep(place.to_string(), what);
             }
         };
         if self.places == self.limits.places {

@@ -72,6 +72,7 @@ impl Elf {
             return Err(bad("it has program headers, which eBPF objects do not"));
         }
         let mut sections = Vec::with_capacity(count);
+        let mut left = data.len();
         for index in 0..count {
             let raw = table
                 .checked_add(index * SHDR_SZ)
@@ -88,6 +89,8 @@ impl Elf {
                     .and_then(|end| data.get(wide(24) as usize..end))
                     .ok_or_else(|| bad("a section does not fit"))?
             };
+            // Each is copied: sections that share their bytes would make more of a file than there is in it.
+            left = left.checked_sub(data.len()).ok_or_else(|| bad("its sections overlap"))?;
             sections.push(Section {
                 name: String::new(),
                 data: data.to_vec(),
