@@ -17,7 +17,10 @@ fuzz_target!(|data: &[u8]| {
     for symbol in image.symbols.iter() {
         assert!(symbol.address >= before, "symbols in disorder");
         before = symbol.address;
-        assert!(image.symbols.named(symbol.name).any(|found| found == symbol), "a symbol that its name does not find");
+        assert!(
+            image.symbols.named(symbol.name).any(|found| found == symbol),
+            "a symbol that its name does not find"
+        );
     }
     if let Some(Ok(btf)) = kernel.btf.map(Btf::parse) {
         let _ = Inside::read(&image, &btf);

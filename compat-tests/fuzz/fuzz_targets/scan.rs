@@ -1,9 +1,9 @@
 //! The search for objects: whatever the containers say, what is found lies in what was looked at, and the limits hold.
 #![no_main]
 
+use btf_catalog::BpfObject;
 use btf_catalog::scan::loaders::Loader;
 use btf_catalog::scan::{Finder, Limits};
-use btf_catalog::BpfObject;
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits = Limits {
