@@ -457,10 +457,11 @@ mod tests {
 
     #[test]
     fn a_string_that_is_no_name_is_refused() {
-        let long = [&b"\0"[..], &[b'a'; 2 * MAX_STRING_SZ], b"\0"].concat();
-        assert!(Btf::parse(header(&[], &long)).is_err());
-        let longest = [&b"\0"[..], &[b'a'; MAX_STRING_SZ - 1], b"\0"].concat();
-        assert!(Btf::parse(header(&[], &longest)).is_ok());
+        let of = |byte_sz: usize| {
+            Btf::parse(header(&[], &["\0", &"a".repeat(byte_sz), "\0"].concat().into_bytes()))
+        };
+        assert!(of(2 * MAX_STRING_SZ).is_err());
+        assert!(of(MAX_STRING_SZ - 1).is_ok());
     }
 
     #[test]

@@ -116,8 +116,12 @@ fn unwrap(image: &[u8]) -> Result<Unpacked, KernelError> {
             return Ok(Unpacked::Elf(bytes.into_owned()));
         } else if is_zboot(&bytes) {
             // drivers/firmware/efi/libstub/zboot-header.S (v6.1): offset and size of the payload.
+            const WHAT: &str = "EFI zboot image";
+            if bytes.len() < 16 {
+                return Err(damaged(WHAT, bytes.len() as u64, "it ends inside its header"));
+            }
             let at = |at: usize| u64::from(u32_at(&bytes, at, false));
-            part(&bytes, "EFI zboot image", at(8), at(12))?
+            part(&bytes, WHAT, at(8), at(12))?
         } else if is_arm64(&bytes) {
             return Ok(Unpacked::Arm64(bytes.into_owned()));
         } else if is_bzimage(&bytes) {
@@ -172,7 +176,7 @@ fn bzimage_release(bytes: &[u8]) -> Option<String> {
     if !is_bzimage(bytes) {
         return None;
     }
-    let at = usize::from(u16_at(bytes, 0x20e, false)) + 0x200;
+    let at = usize::from(u16_at(bytes.get(..0x210)?, 0x20e, false)) + 0x200;
     let text = bytes.get(at..)?;
     let end = text.iter().position(|byte| matches!(byte, 0 | b' '))?;
     String::from_utf8(text[..end].to_vec()).ok().filter(|release| !release.is_empty())

@@ -137,3 +137,13 @@ fn an_image_is_read_by_address() {
     }
     assert_eq!(image.u64(0x1005), None);
 }
+
+#[test]
+fn a_header_that_is_cut_short_is_an_error() {
+    let packed = gzip(&arm64());
+    for image in [bzimage(&packed), zboot(&packed)] {
+        for len in 0..0x280 {
+            assert!(read(&image[..len], true).is_err(), "{len} bytes");
+        }
+    }
+}
