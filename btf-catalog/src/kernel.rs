@@ -4,6 +4,7 @@
 //! not be read; [`Kernel::notes`] says which, and nothing that is absent is ever taken for a no.
 
 mod config;
+mod group;
 mod image;
 mod inside;
 mod kallsyms;
@@ -14,6 +15,7 @@ mod symbols;
 use crate::archive::ArchiveError;
 use bytes::Bytes;
 pub use config::KernelConfig;
+pub use group::groups;
 pub use image::{Image, Segment};
 pub use inside::{IdSet, Inside, RawTracepoint, TraceEvent};
 pub use open::{Options, read};

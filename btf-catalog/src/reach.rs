@@ -35,8 +35,8 @@ pub(crate) use flow::{slots, successors};
 
 use crate::btf::{Btf, BtfKind};
 use crate::core::{Relocated, RelocatedEntry, Resolution};
-use crate::insn::Insn;
-use crate::object::{BpfObject, Entry};
+use crate::insn::{CALL, INSN_SZ, Insn, PSEUDO_KFUNC_CALL};
+use crate::object::{BpfObject, Entry, ExternKind};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -251,9 +251,39 @@ impl Reach {
 
 /// Finds what the verifier walks of `entry`, whose instructions are `insns` once relocated.
 pub fn reach(object: &BpfObject, entry: &Entry, insns: &[Insn], constants: &Constants) -> Reach {
+    walk(object, entry, insns, constants, &BTreeSet::new())
+}
+
+/// The instructions of `entry` as its compiler left them, calls of kernel functions marked as such, and what a verifier
+/// walks of them on some kernel: what relocations will make of an instruction is not known.
+pub fn before_relocation(object: &BpfObject, entry: &Entry, constants: &Constants) -> (Vec<Insn>, Reach) {
+    let mut insns = entry.insns.clone();
+    let of_kfunc = |ext: usize| object.externs[ext].kind == ExternKind::Kfunc;
+    for reference in entry.extern_refs.iter().filter(|reference| of_kfunc(reference.ext)) {
+        if let Some(insn) = insns.get_mut(reference.insn_off).filter(|insn| insn.code == CALL) {
+            (insn.src, insn.imm) = (PSEUDO_KFUNC_CALL, 0);
+        }
+    }
+    let open = entry.core_relos.iter().map(|relo| relo.byte_off as usize / INSN_SZ).collect();
+    let reach = walk(object, entry, &insns, constants, &open);
+    (insns, reach)
+}
+
+/// `open` are the instructions whose immediate is not known yet.
+fn walk(
+    object: &BpfObject,
+    entry: &Entry,
+    insns: &[Insn],
+    constants: &Constants,
+    open: &BTreeSet<usize>,
+) -> Reach {
     // Few entries need more than the first try; the second joins all ways at every place where they meet.
     [explore::KEPT_APART, 0]
         .into_iter()
-        .find_map(|kept_apart| explore::Explorer::new(object, entry, insns, constants, kept_apart).run())
+        .find_map(|kept_apart| {
+            let mut explorer = explore::Explorer::new(object, entry, insns, constants, kept_apart);
+            explorer.open = open;
+            explorer.run()
+        })
         .unwrap_or_else(|| explore::by_jumps(entry, insns))
 }

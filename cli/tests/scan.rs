@@ -79,3 +79,49 @@ fn the_report_is_what_json_says_whatever_is_shown() {
     assert_eq!(shown.status.code(), Some(0));
     assert_eq!(fs::read(file).unwrap(), scan(&[object, "-o", "json"]).stdout);
 }
+
+/// The needs of one program of the shipped object, by name.
+fn needs_of<'a>(document: &'a Value, of: &str, name: &str) -> impl Iterator<Item = &'a Value> {
+    let entries = document["objects"][0]["needs"]["entries"].as_array().unwrap();
+    let needs = entries.iter().flat_map(|entry| entry[of].as_array().unwrap()).collect::<Vec<_>>();
+    needs.into_iter().filter(move |need| need["name"] == *name)
+}
+
+#[test]
+fn a_need_is_told_with_its_place_and_how_surely_it_is_reached() {
+    let object = shipped();
+    let (document, code) = report(&[object.to_str().unwrap()]);
+    assert_eq!(code, 0);
+    let entries = document["objects"][0]["needs"]["entries"].as_array().unwrap();
+    let needs: Vec<&Value> = entries.iter().flat_map(|entry| entry["helpers"].as_array().unwrap()).collect();
+    assert!(!needs.is_empty());
+    for need in needs {
+        assert!(
+            need["source"].as_str().unwrap().contains(".bpf.c:")
+                || need["source"].as_str().unwrap().contains(".h:"),
+            "{need}"
+        );
+        assert!(["sure", "perhaps", "off"].contains(&need["certainty"].as_str().unwrap()), "{need}");
+    }
+    assert!(entries.iter().all(|entry| entry["stack"]["bytes"].as_u64().unwrap() <= 512));
+    let map = &document["objects"][0]["needs"]["maps"][0];
+    let name = map["name"].as_str().unwrap();
+    assert!(needs_of(&document, "maps", name).next().is_some());
+}
+
+#[test]
+fn a_constant_or_program_that_no_object_has_is_an_error_that_names_those_there_are() {
+    let object = shipped();
+    let object = object.to_str().unwrap();
+    for (args, told) in [
+        (["--rodata", "no_such_constant=1"], "no variable no_such_constant"),
+        (["--no-autoload", "no_such_program"], "no entry no_such_program"),
+        (["--rodata", "no_equals_sign"], "has no `=`"),
+        (["--store", "/nowhere/at/all"], "no kernel is in"),
+    ] {
+        let output = scan(&[&[object][..], &args].concat());
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+        assert!(message.contains(told), "{args:?}: {message}");
+    }
+}

@@ -45,6 +45,8 @@ pub(super) struct Explorer<'a> {
     insns: &'a [Insn],
     constants: &'a Constants,
     kept_apart: usize,
+    /// Instructions whose immediate is not known yet.
+    pub(super) open: &'a BTreeSet<usize>,
     /// References by instruction.
     maps: HashMap<usize, (usize, Option<u32>)>,
     externs: HashMap<usize, usize>,
@@ -85,6 +87,7 @@ impl<'a> Explorer<'a> {
             insns,
             constants,
             kept_apart,
+            open: const { &BTreeSet::new() },
             maps: entry.map_refs.iter().map(|map| (map.insn_off, (map.map, map.value_off))).collect(),
             externs: entry.extern_refs.iter().map(|ext| (ext.insn_off, ext.ext)).collect(),
             typed_memory: matches!(
@@ -260,6 +263,7 @@ impl<'a> Explorer<'a> {
             };
         }
         match insn.src {
+            0 if self.open.contains(&at) => Value::VAGUE,
             0 => {
                 let high = self.insns.get(at + 1).map_or(0, |high| high.imm as u32);
                 Value::constant(u64::from(high) << 32 | u64::from(insn.imm as u32))
@@ -382,8 +386,11 @@ impl<'a> Explorer<'a> {
         let wide = insn.class() == 7;
         let from_register = insn.code & 0x08 != 0;
         let dst = state.reg(insn.dst);
-        let src =
-            if from_register { state.reg(insn.src) } else { Value::constant(i64::from(insn.imm) as u64) };
+        let src = match from_register {
+            true => state.reg(insn.src),
+            false if self.open.contains(&at) => Value::VAGUE,
+            false => Value::constant(i64::from(insn.imm) as u64),
+        };
         let value = match operation {
             op::MOV => moved(insn, src, wide),
             op::END => swapped_bytes(insn, dst, wide, self.object.big_endian),

@@ -5,7 +5,7 @@ use super::screen::{Screen, Tone};
 use super::table::{Cell, Table};
 use super::text::{labelled, line, paragraph};
 use crate::report::scan::{
-    EntryNeeds, GapEntry, LoaderEntry, MapNeeds, ObjectEntry, PlaceEntry, ScanReport, ScanSummary,
+    EntryNeeds, GapEntry, LoaderEntry, MapNeeds, NeedEntry, ObjectEntry, PlaceEntry, ScanReport, ScanSummary,
 };
 use std::fmt::Write as _;
 
@@ -195,20 +195,32 @@ fn target(entry: &EntryNeeds) -> String {
 /// What decides most often whether a program runs.
 fn in_short(entry: &EntryNeeds) -> String {
     let mut needs = vec![count(entry.insns, "instruction")];
-    for (names, what) in [(&entry.helpers, "helper"), (&entry.maps, "map")] {
-        if !names.is_empty() {
-            needs.push(count(names.len(), what));
+    for (of, what) in [(&entry.helpers, "helper"), (&entry.maps, "map")] {
+        let on = of.iter().filter(|need| need.certainty != "off").count();
+        if on > 0 {
+            needs.push(count(on, what));
         }
     }
     if entry.core_relocations > 0 {
         needs.push(count(entry.core_relocations, "CO-RE relocation"));
     }
     let named = [("kfuncs", &entry.kfuncs), ("kernel variables", &entry.ksyms), ("ISA", &entry.isa)];
-    for (what, names) in named.into_iter().filter(|(_, names)| !names.is_empty()) {
-        needs.push(format!("{what} {}", line(&names.join(" "))));
+    for (what, of) in named {
+        let names = of.iter().filter_map(|need| match &need.certainty[..] {
+            "off" => None,
+            "perhaps" => Some(format!("{}?", line(&need.name))),
+            _ => Some(line(&need.name)),
+        });
+        let names: Vec<String> = names.collect();
+        if !names.is_empty() {
+            needs.push(format!("{what} {}", names.join(" ")));
+        }
     }
     if !entry.helpers_denied_by_license.is_empty() {
         needs.push(format!("a GPL licence for {}", line(&entry.helpers_denied_by_license.join(" "))));
+    }
+    if !entry.context_faults.is_empty() {
+        needs.push("what no kernel allows of its context".to_owned());
     }
     needs.extend(marks(entry).map(str::to_owned));
     needs.join(", ")
@@ -219,6 +231,7 @@ fn marks(entry: &EntryNeeds) -> impl Iterator<Item = &'static str> {
         (entry.sleepable, "may sleep"),
         (entry.loops, "loops"),
         (entry.subprograms, "subprograms"),
+        (entry.tail_calls, "tail calls"),
         (entry.needs_kernel_btf, "the kernel's BTF"),
         (entry.reads_pt_regs, "registers of this architecture"),
         (!entry.autoload, "not loaded unasked"),
@@ -235,18 +248,28 @@ fn program(entry: &EntryNeeds, screen: &Screen) -> String {
         entry.attach_type.as_deref().map_or(String::new(), |kind| format!(", attached as {kind}"));
     let relocations =
         if entry.core_relocations == 0 { String::new() } else { entry.core_relocations.to_string() };
+    let stack = entry.stack.map_or_else(
+        || "not known: its functions call each other in circles".to_owned(),
+        |stack| {
+            format!("{} in {}", count(stack.bytes as usize, "byte"), count(stack.frames as usize, "frame"))
+        },
+    );
     let guarded = if entry.guarded { "some needs may be switched off when it is loaded" } else { "" };
     for (label, content) in [
         ("type", format!("{kind}{attach_type}")),
         ("attaches to", entry.target.as_ref().map_or(String::new(), |_| target(entry))),
         ("instructions", entry.insns.to_string()),
-        ("instruction set", entry.isa.join(", ")),
-        ("helpers", entry.helpers.join(", ")),
+        ("stack", stack),
+        ("instruction set", placed(&entry.isa)),
+        ("helpers", placed(&entry.helpers)),
         ("denied by licence", entry.helpers_denied_by_license.join(", ")),
-        ("kfuncs", entry.kfuncs.join(", ")),
-        ("configuration", entry.kconfigs.join(", ")),
-        ("kernel variables", entry.ksyms.join(", ")),
-        ("maps", entry.maps.join(", ")),
+        ("kfuncs", placed(&entry.kfuncs)),
+        ("configuration", placed(&entry.kconfigs)),
+        ("kernel variables", placed(&entry.ksyms)),
+        ("maps", placed(&entry.maps)),
+        ("arguments", placed(&entry.arguments)),
+        ("functions", placed(&entry.functions)),
+        ("context faults", placed(&entry.context_faults)),
         ("CO-RE relocations", relocations),
         ("also", marks(entry).collect::<Vec<_>>().join(", ")),
         ("guarded", guarded.to_owned()),
@@ -254,6 +277,16 @@ fn program(entry: &EntryNeeds, screen: &Screen) -> String {
         text.push_str(&part(label, &content, 4, screen));
     }
     text
+}
+
+/// Needs with their places, and how surely each is reached where that is not certain.
+fn placed(needs: &[NeedEntry]) -> String {
+    let placed = needs.iter().map(|need| {
+        let unsure = (need.certainty != "sure").then_some(&need.certainty);
+        let about: Vec<&str> = need.source.iter().chain(unsure).map(String::as_str).collect();
+        if about.is_empty() { need.name.clone() } else { format!("{} ({})", need.name, about.join(" ")) }
+    });
+    placed.collect::<Vec<_>>().join(", ")
 }
 
 fn part(label: &str, content: &str, indent: usize, screen: &Screen) -> String {
@@ -270,15 +303,18 @@ fn line_or_more(content: &str) -> String {
 }
 
 fn maps(maps: &[MapNeeds], screen: &Screen) -> String {
-    let mut table = Table::new(["MAP", "TYPE", "ENTRIES", "FLAGS", "ALSO"]);
+    let mut table = Table::new(["MAP", "TYPE", "KEY", "VALUE", "ENTRIES", "FLAGS", "ALSO"]);
     for map in maps {
         let inner = map.inner.as_deref().map(|inner| format!("of {}", line(inner)));
         let data = map.global_data.then(|| "global variables".to_owned());
         let pinned = map.pinned.then(|| "pinned by name".to_owned());
-        let also: Vec<String> = inner.into_iter().chain(data).chain(pinned).collect();
+        let fields = map.value_fields.iter().cloned();
+        let also: Vec<String> = inner.into_iter().chain(data).chain(pinned).chain(fields).collect();
         table.row([
             line(&map.name).into(),
             line(&map.map_type).into(),
+            map.key_size.to_string().into(),
+            map.value_size.to_string().into(),
             map.max_entries.to_string().into(),
             if map.flags == 0 { String::new() } else { format!("{:#x}", map.flags) }.into(),
             also.join(", ").into(),

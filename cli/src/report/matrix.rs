@@ -2,6 +2,7 @@
 
 use super::Summary;
 use btf_catalog::BpfObject;
+use btf_catalog::reach::Constants;
 use probe_matrix::derive::Offline;
 use probe_matrix::facts::Evidence;
 use probe_matrix::predict::EntryVerdict;
@@ -64,14 +65,14 @@ pub struct KernelVerdict {
 }
 
 impl Matrix {
-    /// The programs of these objects by digest, not judged yet; those in `left_out` are not loaded.
-    pub fn new<'a>(objects: impl Iterator<Item = (&'a str, &'a BpfObject)>, left_out: &[String]) -> Matrix {
-        let rows = objects.flat_map(|(digest, object)| {
+    /// The programs of these objects by digest, not judged yet.
+    pub fn new<'a>(objects: impl Iterator<Item = (&'a str, &'a (BpfObject, Constants))>) -> Matrix {
+        let rows = objects.flat_map(|(digest, (object, constants))| {
             object.entries.iter().map(move |entry| MatrixRow {
                 object: digest.to_owned(),
                 program: entry.name.clone(),
                 section: entry.section.clone(),
-                autoload: entry.autoload && !left_out.contains(&entry.name),
+                autoload: constants.loads(entry),
                 verdicts: Vec::new(),
             })
         });

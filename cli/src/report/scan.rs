@@ -1,10 +1,12 @@
 //! `ScanReport`: which objects were found where, and what each needs.
 
 use super::matrix::Matrix;
-use btf_catalog::require::{self, EntryRequirements, MapRequirement, Requirements};
+use btf_catalog::object::{Entry, MapDef, Pinning};
+use btf_catalog::reach::{Constants, Walk, before_relocation};
+use btf_catalog::require::{self, EntryRequirements, Need, Needed};
 use btf_catalog::scan::loaders::Loader;
 use btf_catalog::scan::{Finds, Found, Place};
-use btf_catalog::{BpfObject, Btf};
+use btf_catalog::{BpfObject, Btf, ObjectError};
 use probe_matrix::profile::Tool;
 use serde::{Deserialize, Serialize};
 
@@ -171,24 +173,40 @@ pub struct EntryNeeds {
     /// Whether it may sleep.
     pub sleepable: bool,
     /// Helpers that it calls.
-    pub helpers: Vec<String>,
+    pub helpers: Vec<NeedEntry>,
     /// Those of them that its licence keeps it from calling.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub helpers_denied_by_license: Vec<String>,
-    /// Kernel functions that it calls and cannot do without.
-    pub kfuncs: Vec<String>,
+    /// Kernel functions that it calls.
+    pub kfuncs: Vec<NeedEntry>,
     /// Configuration values that it reads.
-    pub kconfigs: Vec<String>,
-    /// Kernel variables that it refers to and cannot do without.
-    pub ksyms: Vec<String>,
+    pub kconfigs: Vec<NeedEntry>,
+    /// Kernel variables that it refers to.
+    pub ksyms: Vec<NeedEntry>,
     /// Maps that it uses.
-    pub maps: Vec<String>,
+    pub maps: Vec<NeedEntry>,
+    /// Arguments that it reads of what it attaches to, counted from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<NeedEntry>,
+    /// Functions of its own: `name` of one that is verified with its callers, `global name` of one that is verified by
+    /// itself, `callback name` of one whose address is taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<NeedEntry>,
+    /// Accesses of its context that no kernel allows programs of its type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context_faults: Vec<NeedEntry>,
+    /// Whether it may go on in another program (`bpf_tail_call()`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tail_calls: bool,
+    /// The stack that it uses; absent where its functions call each other in circles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<StackEntry>,
     /// CO-RE relocations; above 0 the kernel's types must be known.
     pub core_relocations: usize,
     /// Whether the kernel's own BTF is needed to load it.
     pub needs_kernel_btf: bool,
     /// Parts of the instruction set beyond the first version.
-    pub isa: Vec<String>,
+    pub isa: Vec<NeedEntry>,
     /// Instructions, subprograms included.
     pub insns: usize,
     /// Whether it calls functions of its own.
@@ -199,6 +217,28 @@ pub struct EntryNeeds {
     pub reads_pt_regs: bool,
     /// Whether a branch may be decided when it is loaded, so that some of these needs may never be reached.
     pub guarded: bool,
+}
+
+/// One thing that a program needs, and where.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NeedEntry {
+    /// Its name.
+    pub name: String,
+    /// Whether the verifier comes there: `sure`; `perhaps`, where the kernel or the verifier decides; `off`, where the
+    /// constants of the object, with those of `--rodata`, switch it off.
+    pub certainty: String,
+    /// Source line of the first place, as surely reached as any: `foo.bpf.c:42`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// How much stack a program uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StackEntry {
+    /// Bytes along the deepest chain of calls; kernels refuse more than 512.
+    pub bytes: u32,
+    /// Functions on the longest chain of calls; kernels refuse more than 8.
+    pub frames: u32,
 }
 
 /// What one map needs.
@@ -215,6 +255,13 @@ pub struct MapNeeds {
     pub inner: Option<String>,
     /// `BPF_F_*`.
     pub flags: u32,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value.
+    pub value_size: u32,
+    /// Fields of a value that the kernel manages itself: `bpf_timer`, `kptr`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub value_fields: Vec<String>,
     /// Largest number of entries; bytes for a ring buffer.
     pub max_entries: u32,
     /// Whether it holds global variables.
@@ -234,8 +281,9 @@ pub struct NoteEntry {
 
 impl ScanReport {
     /// The report of what a search found.
-    pub fn new(finds: &Finds, loaders: &[Loader]) -> ScanReport {
-        let objects = finds.objects.iter().map(|found| ObjectEntry::new(found, loaders));
+    pub fn new(finds: &Finds, parsed: &[Parsed], loaders: &[Loader]) -> ScanReport {
+        let objects = finds.objects.iter().zip(parsed);
+        let objects = objects.map(|(found, parsed)| ObjectEntry::new(found, parsed, loaders));
         let objects: Vec<ObjectEntry> = objects.collect();
         let needs = objects.iter().filter_map(|object| object.needs.as_ref());
         let summary = ScanSummary {
@@ -261,12 +309,15 @@ impl ScanReport {
     }
 }
 
+/// An object that was found, and what is constant when it is loaded; or why it cannot be read.
+pub type Parsed = Result<(BpfObject, Constants), ObjectError>;
+
 impl ObjectEntry {
-    fn new(found: &Found, loaders: &[Loader]) -> ObjectEntry {
-        let (needs, loaders, error) = match BpfObject::parse(found.bytes.clone()) {
-            Ok(object) => {
-                let loaders = loaders.iter().map(|loader| LoaderEntry::new(loader, &object)).collect();
-                (Some(ObjectNeeds::of(&object)), loaders, None)
+    fn new(found: &Found, parsed: &Parsed, loaders: &[Loader]) -> ObjectEntry {
+        let (needs, loaders, error) = match parsed {
+            Ok((object, constants)) => {
+                let loaders = loaders.iter().map(|loader| LoaderEntry::new(loader, object)).collect();
+                (Some(ObjectNeeds::of(object, constants)), loaders, None)
             }
             Err(error) => (None, Vec::new(), Some(error.to_string())),
         };
@@ -318,7 +369,7 @@ impl From<&Place> for PlaceEntry {
 }
 
 impl ObjectNeeds {
-    fn of(object: &BpfObject) -> ObjectNeeds {
+    fn of(object: &BpfObject, constants: &Constants) -> ObjectNeeds {
         let requirements = require::derive(object);
         let kinds = object.btf.iter().flat_map(Btf::kinds_used);
         ObjectNeeds {
@@ -326,34 +377,93 @@ impl ObjectNeeds {
             license: requirements.license.clone(),
             gpl_compatible: requirements.gpl_compatible,
             btf_kinds: kinds.map(|kind| kind.name().to_owned()).collect(),
-            entries: requirements.entries.iter().map(|entry| EntryNeeds::of(entry, &requirements)).collect(),
-            maps: requirements.maps.iter().map(MapNeeds::from).collect(),
+            entries: object
+                .entries
+                .iter()
+                .zip(&requirements.entries)
+                .map(|(entry, needs)| EntryNeeds::of(object, entry, needs, constants))
+                .collect(),
+            maps: object.maps.iter().map(|map| MapNeeds::of(object, map)).collect(),
             left_to_loader: object.left_to_loader.clone(),
         }
     }
 }
 
 impl EntryNeeds {
-    fn of(entry: &EntryRequirements, object: &Requirements) -> EntryNeeds {
-        let denied = entry.helpers.iter().filter(|helper| helper.gpl_only() && !object.gpl_compatible);
+    fn of(object: &BpfObject, of: &Entry, entry: &EntryRequirements, constants: &Constants) -> EntryNeeds {
+        let (insns, reach) = before_relocation(object, of, constants);
+        let mut needs = require::needs(object, of, &insns, Some(&reach));
+        // What the constants switch off is needed where they are set otherwise.
+        let off = require::needs(object, of, &insns, None).into_iter();
+        let off: Vec<Need> = off
+            .filter(|off| needs.iter().all(|need| need.what != off.what))
+            .map(|need| Need { walk: Walk::Never, ..need })
+            .collect();
+        needs.extend(off);
+        let pick = |name: &dyn Fn(&Needed) -> Option<String>| -> Vec<NeedEntry> {
+            let named = needs.iter().filter_map(|need| Some(NeedEntry::of(name(&need.what)?, need)));
+            let mut named: Vec<NeedEntry> = named.collect();
+            named.sort_by(|one, other| one.name.cmp(&other.name));
+            named
+        };
+        let denied = entry.helpers.iter().filter(|helper| helper.gpl_only() && !object.gpl_compatible());
+        let faults = reach.context.iter().filter_map(|access| {
+            Some(NeedEntry {
+                name: require::context_fault(entry.prog_type, access)?,
+                certainty: certainty(reach.walk(access.insn_off)).to_owned(),
+                source: require::source_line(object, of, access.insn_off).map(|line| line.to_string()),
+            })
+        });
+        let stack = require::stack_depth(of, &insns, &reach);
         EntryNeeds {
             name: entry.name.clone(),
             section: entry.section.clone(),
-            autoload: entry.autoload,
+            autoload: constants.loads(of),
             prog_type: entry.prog_type.name().filter(|name| *name != "unspec").map(str::to_owned),
             attach_type: entry.attach_type.map(|attach_type| attach_type.to_string()),
             target: entry.target.clone(),
             target_module: entry.target_module.clone(),
             sleepable: entry.sleepable,
-            helpers: entry.helpers.iter().map(ToString::to_string).collect(),
+            helpers: pick(&|what| match what {
+                Needed::Helper(helper) => Some(helper.to_string()),
+                _ => None,
+            }),
             helpers_denied_by_license: denied.map(ToString::to_string).collect(),
-            kfuncs: entry.kfuncs.iter().cloned().collect(),
-            kconfigs: entry.kconfigs.iter().cloned().collect(),
-            ksyms: entry.ksyms.iter().cloned().collect(),
-            maps: entry.maps.iter().map(|map| object.maps[*map].name.clone()).collect(),
+            kfuncs: pick(&|what| match what {
+                Needed::Kfunc(name) | Needed::MissingKfunc(name) => Some(name.clone()),
+                _ => None,
+            }),
+            kconfigs: pick(&|what| match what {
+                Needed::Kconfig(name) => Some(name.clone()),
+                _ => None,
+            }),
+            ksyms: pick(&|what| match what {
+                Needed::Ksym(name) => Some(name.clone()),
+                _ => None,
+            }),
+            maps: pick(&|what| match what {
+                Needed::Map(map) => Some(object.maps[*map].name.clone()),
+                _ => None,
+            }),
+            arguments: pick(&|what| match what {
+                Needed::Argument(argument) => Some(argument.to_string()),
+                _ => None,
+            }),
+            functions: pick(&|what| match what {
+                Needed::Subprogram(name) => Some(name.clone()),
+                Needed::GlobalFunction(name) => Some(format!("global {name}")),
+                Needed::Callback(name) => Some(format!("callback {name}")),
+                _ => None,
+            }),
+            context_faults: faults.collect(),
+            tail_calls: needs.iter().any(|need| need.what == Needed::TailCall),
+            stack: stack.map(|(bytes, frames)| StackEntry { bytes, frames }),
             core_relocations: entry.core_relos,
             needs_kernel_btf: entry.attach_btf || !entry.kfuncs.is_empty() || !entry.ksyms.is_empty(),
-            isa: entry.isa.iter().map(|feature| feature.name().to_owned()).collect(),
+            isa: pick(&|what| match what {
+                Needed::Isa(feature) => Some(feature.name().to_owned()),
+                _ => None,
+            }),
             insns: entry.insns,
             subprograms: entry.subprograms,
             loops: entry.loops,
@@ -363,16 +473,36 @@ impl EntryNeeds {
     }
 }
 
-impl From<&MapRequirement> for MapNeeds {
-    fn from(map: &MapRequirement) -> MapNeeds {
+impl NeedEntry {
+    fn of(name: String, need: &Need) -> NeedEntry {
+        let source = need.line.as_ref().map(ToString::to_string);
+        NeedEntry { name, certainty: certainty(need.walk).to_owned(), source }
+    }
+}
+
+fn certainty(walk: Walk) -> &'static str {
+    match walk {
+        Walk::Sure => "sure",
+        Walk::May => "perhaps",
+        Walk::Never => "off",
+    }
+}
+
+impl MapNeeds {
+    fn of(object: &BpfObject, map: &MapDef) -> MapNeeds {
+        let fields =
+            object.btf.as_ref().zip(map.value_type).map(|(btf, id)| require::managed_fields(btf, id));
         MapNeeds {
             name: map.name.clone(),
             map_type: map.map_type.to_string(),
-            inner: map.inner.map(|inner| inner.to_string()),
+            inner: map.inner.as_ref().map(|inner| inner.map_type.to_string()),
             flags: map.flags,
+            key_size: map.key_size,
+            value_size: map.value_size,
+            value_fields: fields.into_iter().flatten().map(str::to_owned).collect(),
             max_entries: map.max_entries,
-            global_data: map.global_data,
-            pinned: map.pinned,
+            global_data: map.data.is_some(),
+            pinned: map.pinning == Pinning::ByName,
         }
     }
 }

@@ -1,22 +1,23 @@
 //! `portolan scan`.
 
 use crate::args::scan::{ScanArgs, ScanFormat};
-use crate::args::suggest::did_you_mean;
 use crate::exit::{Exit, Failure, bad_input};
 use crate::render::screen::Screen;
 use crate::render::{self, json, scan as view};
 use crate::report::Document;
 use crate::report::matrix::Matrix;
-use crate::report::scan::ScanReport;
+use crate::report::scan::{Parsed, ScanReport};
+use crate::run::kernel as kernel_store;
 use anyhow::{Context, anyhow};
+use btf_catalog::BpfObject;
+use btf_catalog::kernel::{self, Kernel};
+use btf_catalog::reach::{ConstantError, Constants};
 use btf_catalog::scan::{Finder, Finds, Limits, files};
-use btf_catalog::{BpfObject, kernel};
 use probe_matrix::derive::Offline;
 use probe_matrix::predict::{Options, predict};
-use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes of an object's name in the name of the file that it is written to.
 const NAME_MAX: usize = 80;
@@ -34,9 +35,10 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
         let why = if why.is_empty() { "no files are there".to_owned() } else { why.join("; ") };
         return Err(bad_input(anyhow!("nothing could be searched: {why}")));
     }
-    let mut report = ScanReport::new(&finds, &args.loaders);
-    if !args.kernels.is_empty() {
-        report.matrix = Some(matrix(args, &finds)?);
+    let parsed = parse(args, &finds)?;
+    let mut report = ScanReport::new(&finds, &parsed, &args.loaders);
+    if !args.kernels.is_empty() || args.store.is_some() {
+        report.matrix = Some(matrix(args, &finds, &parsed)?);
     }
     let exit = exit(&report);
     if let Some(dir) = &args.extract {
@@ -74,34 +76,79 @@ fn exit(report: &ScanReport) -> Exit {
     }
 }
 
-/// Judges every program that was found on every kernel that was given.
-fn matrix(args: &ScanArgs, finds: &Finds) -> Result<Matrix, Failure> {
-    let objects = finds.objects.iter();
-    let objects = objects.filter_map(|found| Some((found, BpfObject::parse(found.bytes.clone()).ok()?)));
-    let objects: Vec<_> = objects.map(|(found, object)| (found.digest.to_string(), object)).collect();
-    let programs = objects.iter().flat_map(|(_, object)| &object.entries).map(|entry| entry.name.as_str());
-    let programs: BTreeSet<&str> = programs.collect();
-    if programs.is_empty() {
-        return Err(bad_input(anyhow!("no program was found that could be judged on a kernel")));
+/// Reads the objects, with the constants that were given. Names that fit no object at all are errors.
+fn parse(args: &ScanArgs, finds: &Finds) -> Result<Vec<Parsed>, Failure> {
+    let objects = finds.objects.iter().map(|found| BpfObject::parse(found.bytes.clone()));
+    let with_own = |object: BpfObject| {
+        let constants = Constants::of(&object);
+        (object, constants)
+    };
+    let mut parsed: Vec<Parsed> = objects.map(|object| object.map(with_own)).collect();
+    // What some object takes is meant for that one; why none takes it is told by the one that comes nearest.
+    let mut set = |apply: &dyn Fn(&BpfObject, &mut Constants) -> Result<(), ConstantError>| {
+        let results = parsed.iter_mut().flatten().map(|(object, constants)| apply(object, constants));
+        let (fit, errors): (Vec<_>, Vec<_>) = results.partition(Result::is_ok);
+        let mut errors: Vec<ConstantError> = errors.into_iter().filter_map(Result::err).collect();
+        errors.sort_by_key(|error| !matches!(error, ConstantError::Value { .. }));
+        let wrong = errors.first().is_some_and(|error| matches!(error, ConstantError::Value { .. }));
+        match errors.into_iter().next() {
+            Some(error) if fit.is_empty() || wrong => Err(bad_input(error)),
+            None if fit.is_empty() => Err(bad_input(anyhow!("no object was found that can be read"))),
+            _ => Ok(()),
+        }
+    };
+    for (name, value) in &args.rodata {
+        set(&|object, constants| constants.set_rodata(object, name, value))?;
     }
     for name in &args.no_autoload {
-        if !programs.contains(name.as_str()) {
-            let hint = did_you_mean(name, programs.iter().copied());
-            return Err(bad_input(anyhow!("no object that was found has a program {name}{hint}")));
+        set(&|object, constants| constants.leave_out(object, name))?;
+    }
+    Ok(parsed)
+}
+
+/// Judges every program that was found on every kernel that was given, one kernel after the other.
+fn matrix(args: &ScanArgs, finds: &Finds, parsed: &[Parsed]) -> Result<Matrix, Failure> {
+    let objects = finds.objects.iter().zip(parsed);
+    let objects = objects.filter_map(|(found, parsed)| Some((found, parsed.as_ref().ok()?)));
+    let objects: Vec<_> = objects.map(|(found, parsed)| (found.digest.to_string(), parsed)).collect();
+    if objects.iter().all(|(_, (object, _))| object.entries.is_empty()) {
+        return Err(bad_input(anyhow!("no program was found that could be judged on a kernel")));
+    }
+    let mut matrix = Matrix::new(objects.iter().map(|(digest, parsed)| (digest.as_str(), *parsed)));
+    let mut judge = |kernel: &Kernel| {
+        let offline = Offline::new(kernel);
+        let verdicts = objects.iter().map(|(_, (object, constants))| {
+            let options = Options { constants: Some(constants.clone()), ..Options::default() };
+            predict(object, &offline, &options)
+        });
+        matrix.judge(&offline, verdicts);
+    };
+    let unreadable = |error: anyhow::Error| bad_input(error.context("the kernels cannot be read"));
+    // A path that is not there is a kernel of the store.
+    let in_store = |path: &&PathBuf| args.store.is_some() && !path.exists();
+    let (stored, files): (Vec<&PathBuf>, Vec<&PathBuf>) = args.kernels.iter().partition(in_store);
+    for group in kernel::groups(&files).map_err(|error| unreadable(error.into()))? {
+        let kernels = kernel::read(&group, kernel::Options::ALL).map_err(|error| unreadable(error.into()))?;
+        kernels.iter().for_each(&mut judge);
+    }
+    if let Some(store) = args.store.as_deref().map(|path| kernel_store::open(Some(path))).transpose()? {
+        let mut records = Vec::new();
+        for selector in &stored {
+            records.extend(kernel_store::find(&store, &selector.display().to_string())?);
+        }
+        if args.kernels.is_empty() {
+            let listing = store.list().map_err(|error| unreadable(error.into()))?;
+            if let Some(error) = listing.damaged.into_iter().next() {
+                return Err(unreadable(error.into()));
+            }
+            records = listing.records;
+        }
+        for record in &records {
+            judge(&store.kernel(record).map_err(|error| unreadable(error.into()))?);
         }
     }
-    let kernels = kernel::read(&args.kernels, kernel::Options::ALL)
-        .context("the kernels cannot be read")
-        .map_err(bad_input)?;
-    if kernels.is_empty() {
-        return Err(bad_input(anyhow!("no kernel is in what --kernel names")));
-    }
-    let mut matrix =
-        Matrix::new(objects.iter().map(|(digest, object)| (digest.as_str(), object)), &args.no_autoload);
-    for kernel in &kernels {
-        let offline = Offline::new(kernel);
-        let judge = |object: &BpfObject| predict(object, &offline, &Options::default());
-        matrix.judge(&offline, objects.iter().map(|(_, object)| judge(object)));
+    if matrix.kernels.is_empty() {
+        return Err(bad_input(anyhow!("no kernel is in what --kernel and --store name")));
     }
     Ok(matrix)
 }
