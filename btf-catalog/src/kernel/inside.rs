@@ -253,10 +253,11 @@ impl Tables<'_> {
             return Err(format!("{bytes} bytes are no multiple of the {step} of an entry"));
         }
         let read = |at: u64| {
+            let tracepoint = self.image.u64(at.checked_add(tp)?)?;
             Some(RawTracepoint {
-                name: self.identifier(self.image.u64(self.image.u64(at + tp)?.checked_add(name)?)?)?,
-                num_args: self.image.u32(at + num_args)?,
-                writable_sz: self.image.u32(at + writable)?,
+                name: self.identifier(self.image.u64(tracepoint.checked_add(name)?)?)?,
+                num_args: self.image.u32(at.checked_add(num_args)?)?,
+                writable_sz: self.image.u32(at.checked_add(writable)?)?,
             })
         };
         let entries = (0..bytes as u64 / u64::from(step)).map(|index| start + index * u64::from(step));
@@ -339,10 +340,11 @@ impl Tables<'_> {
         if count > self.btf.type_count() {
             return None;
         }
-        let (flags, first, step) = if flagged { (self.image.u32(address + 4)?, 8, 8) } else { (0, 4, 4) };
+        let word = |off: u64| self.image.u32(address.checked_add(off)?);
+        let (flags, first, step) = if flagged { (word(4)?, 8, 8) } else { (0, 4, 4) };
         let entry = |index: u32| {
-            let at = address + first + u64::from(index) * step;
-            Some((TypeId(self.image.u32(at)?), if flagged { self.image.u32(at + 4)? } else { 0 }))
+            let off = first + u64::from(index) * step;
+            Some((TypeId(word(off)?), if flagged { word(off + 4)? } else { 0 }))
         };
         let ids = (0..count).map(entry).collect::<Option<_>>()?;
         Some(IdSet { name: name.to_owned(), ids, flagged, flags })
@@ -425,7 +427,8 @@ impl EventLayout {
                 FUNCTION => return None,
                 _ => {}
             }
-            let (size, align) = (image.u32(at + self.field.size)?, image.u32(at + self.field.align)?);
+            let word = |off: u64| image.u32(at.checked_add(off)?);
+            let (size, align) = (word(self.field.size)?, word(self.field.align)?);
             end = end.checked_next_multiple_of(align)?.checked_add(size)?;
         }
         None
