@@ -10,6 +10,7 @@ use crate::insn::{CALL, EXIT, Insn, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL}
 use crate::object::{BpfObject, Entry, ExternKind};
 use crate::uapi::{HelperId, ProgType};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 /// How many states are kept apart at a place where ways meet, before they are joined.
 pub(super) const KEPT_APART: usize = 12;
@@ -119,15 +120,7 @@ impl<'a> Explorer<'a> {
         let uncalled = self.entry.functions.iter().skip(1).filter(|function| function.global);
         self.roots.extend(uncalled.map(|function| (function.insn_off, false)));
         self.walk_roots(&mut left)?;
-        for span in functions(self.entry, self.insns.len()) {
-            raise_what_all_ways_pass(self.insns, span, &self.steps, &mut self.walks);
-        }
-        // A call that was raised brings its function along.
-        while let Some(to) = self.raised_call() {
-            self.walks[to] = Walk::Sure;
-            let span = functions(self.entry, self.insns.len()).find(|span| span.contains(&to))?;
-            raise_what_all_ways_pass(self.insns, span, &self.steps, &mut self.walks);
-        }
+        self.raise();
         Some(Reach {
             walks: with_second_halves(self.walks, self.insns),
             context: self.context.into_iter().collect(),
@@ -137,14 +130,22 @@ impl<'a> Explorer<'a> {
         })
     }
 
-    /// The first instruction of a function that a surely walked instruction calls, and that is not yet sure itself.
-    fn raised_call(&self) -> Option<usize> {
-        slots(self.insns)
-            .filter(|(at, insn)| {
-                self.walks[*at] == Walk::Sure && insn.code == CALL && insn.src == PSEUDO_CALL
-            })
-            .filter_map(|(at, insn)| called(at, insn))
-            .find(|to| self.walks.get(*to) == Some(&Walk::May))
+    /// Raises what every way passes. A call that is raised brings its function along.
+    fn raise(&mut self) {
+        let spans: Vec<Range<usize>> = functions(self.entry, self.insns.len()).collect();
+        let mut open: Vec<usize> = (0..spans.len()).rev().collect();
+        while let Some(number) = open.pop() {
+            let span = spans[number].clone();
+            raise_what_all_ways_pass(self.insns, span.clone(), &self.steps, &mut self.walks);
+            for (at, insn) in slots(&self.insns[span.clone()]).map(|(at, insn)| (span.start + at, insn)) {
+                let calls = self.walks[at] == Walk::Sure && insn.code == CALL && insn.src == PSEUDO_CALL;
+                let Some(to) = called(at, insn).filter(|_| calls) else { continue };
+                if self.walks.get(to) == Some(&Walk::May) {
+                    self.walks[to] = Walk::Sure;
+                    open.push(spans.partition_point(|span| span.start <= to) - 1);
+                }
+            }
+        }
     }
 
     fn walk_roots(&mut self, left: &mut usize) -> Option<()> {
@@ -604,7 +605,7 @@ fn called(at: usize, insn: Insn) -> Option<usize> {
 }
 
 /// The instructions of each function.
-fn functions(entry: &Entry, end: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+fn functions(entry: &Entry, end: usize) -> impl Iterator<Item = Range<usize>> + use<> {
     let mut starts: Vec<usize> = entry.functions.iter().map(|function| function.insn_off).collect();
     if starts.first() != Some(&0) {
         starts.insert(0, 0);

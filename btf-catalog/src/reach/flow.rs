@@ -144,14 +144,14 @@ pub(super) fn raise_what_all_ways_pass(
     let mut passes = vec![usize::MAX; len + 1];
     passes[len] = len;
     let mut changed = true;
-    let mut rounds = 0;
-    while changed && rounds < MAX_ROUNDS {
+    let mut left = MAX_STEPS_PER_INSN * (len + 1);
+    while changed && left > 0 {
         changed = false;
-        rounds += 1;
+        left = left.saturating_sub(order.len());
         for &at in &order[1..] {
             let mut common = usize::MAX;
             for to in next(at).into_iter().flatten().filter(|to| passes[*to] != usize::MAX) {
-                common = if common == usize::MAX { to } else { meet(common, to, &passes, &rank) };
+                common = if common == usize::MAX { to } else { meet(common, to, &passes, &rank, &mut left) };
             }
             if common != passes[at] {
                 passes[at] = common;
@@ -159,7 +159,7 @@ pub(super) fn raise_what_all_ways_pass(
             }
         }
     }
-    if changed {
+    if left == 0 {
         return;
     }
     for at in 0..len {
@@ -171,15 +171,17 @@ pub(super) fn raise_what_all_ways_pass(
     }
 }
 
-/// Rounds after which the search for what all ways pass is given up; code that compilers make needs two or three.
-const MAX_ROUNDS: u32 = 32;
+/// Steps, for each instruction of a function, after which the search for what all ways pass is given up. Code that
+/// compilers make needs two or three rounds of a few steps.
+const MAX_STEPS_PER_INSN: usize = 256;
 
-fn meet(mut a: usize, mut b: usize, passes: &[usize], rank: &[usize]) -> usize {
-    while a != b {
-        while rank[a] > rank[b] {
+/// Where two ways meet; any place once `left`, the steps that may still be taken, is 0.
+fn meet(mut a: usize, mut b: usize, passes: &[usize], rank: &[usize], left: &mut usize) -> usize {
+    while a != b && *left > 0 {
+        *left -= 1;
+        if rank[a] > rank[b] {
             a = passes[a];
-        }
-        while rank[b] > rank[a] {
+        } else {
             b = passes[b];
         }
     }
