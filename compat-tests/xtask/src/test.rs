@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 /// Seconds that each fuzz target runs: enough to walk the seeds and their near neighbours, not to search.
-const FUZZ_SECONDS: u32 = 20;
+const FUZZ_SECONDS: u32 = 10;
 
 /// Version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
