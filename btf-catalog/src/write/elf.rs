@@ -15,6 +15,8 @@ const SHT_STRTAB: u32 = 3;
 const SHT_NOBITS: u32 = 8;
 const SHT_REL: u32 = 9;
 const SHF_ALLOC: u64 = 2;
+/// A 64-bit immediate in an `ldimm64`.
+const R_BPF_64_64: u32 = 1;
 /// `STB_GLOBAL << 4 | STT_OBJECT`.
 const GLOBAL_OBJECT: u8 = 1 << 4 | 1;
 /// Section numbers from here on have other meanings.
@@ -166,7 +168,8 @@ impl Elf {
         else {
             return;
         };
-        for symbol in self.sections[table].data.as_chunks_mut::<SYM_SZ>().0 {
+        let mut defined = Vec::new();
+        for (index, symbol) in self.sections[table].data.as_chunks_mut::<SYM_SZ>().0.iter_mut().enumerate() {
             let at = get::<4>(symbol, 0, big_endian).unwrap_or_default() as usize;
             let found = strings.get(at..).and_then(|rest| rest.split(|byte| *byte == 0).next());
             if found != Some(name.as_bytes()) || get::<2>(symbol, 6, big_endian) != Some(0) {
@@ -176,6 +179,29 @@ impl Elf {
             put::<2>(symbol, 6, section as u64, big_endian);
             put::<8>(symbol, 8, off, big_endian);
             put::<8>(symbol, 16, byte_sz, big_endian);
+            defined.push(index as u64);
+        }
+        self.clear_addends(&defined);
+    }
+
+    /// Clears what instructions add to these symbols: to an extern it means nothing, to a variable an offset.
+    fn clear_addends(&mut self, symbols: &[u64]) {
+        let big_endian = self.big_endian;
+        let mut places = Vec::new();
+        for section in self.sections.iter().filter(|section| section.kind == SHT_REL) {
+            for record in section.data.as_chunks::<REL_SZ>().0 {
+                let info = get::<8>(record, 8, big_endian).unwrap_or_default();
+                if info as u32 == R_BPF_64_64 && symbols.contains(&(info >> 32)) {
+                    places.push((section.info as usize, get::<8>(record, 0, big_endian).unwrap_or_default()));
+                }
+            }
+        }
+        for (section, off) in places {
+            let data = self.sections.get_mut(section).map(|section| &mut section.data);
+            let immediate = usize::try_from(off).ok().and_then(|off| data?.get_mut(off..)?.get_mut(4..8));
+            if let Some(immediate) = immediate {
+                immediate.fill(0);
+            }
         }
     }
 
