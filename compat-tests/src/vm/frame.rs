@@ -1,14 +1,16 @@
 //! Frames: how a guest's output crosses a serial port.
 //!
-//! On the wire: magic `1e 50 54 4c`, kind (1 byte), length of the payload (4 bytes, little endian), FNV-1a of kind,
-//! length and payload (4 bytes, little endian), payload. What does not check is passed over byte by byte, so that a
-//! frame after noise is still found.
+//! On the wire: magic `1e 50 54 4c`, kind (1 byte), length of the payload (4 bytes), FNV-1a of kind and length (4 bytes),
+//! FNV-1a of the payload (4 bytes), payload; numbers are little endian. What does not check is passed over byte by byte,
+//! so that a frame after noise is still found. The length has a checksum of its own: a damaged one would otherwise be
+//! waited for, and cost the frames that come meanwhile.
 
 const MAGIC: [u8; 4] = [0x1e, b'P', b'T', b'L'];
-const HEADER_SZ: usize = 13;
+const HEADER_SZ: usize = 17;
 
-/// Most bytes that a frame can carry: 16 MiB. A length above it is noise.
-pub const MAX_PAYLOAD_SZ: usize = 16 << 20;
+/// Most bytes that a frame can carry: 64 KiB. A length above it is noise. It bounds what is waited for, and how often a
+/// byte of a guest that forges headers is looked at.
+pub const MAX_PAYLOAD_SZ: usize = 64 << 10;
 
 /// One message of the guest. What kinds mean is agreed between the guest's program and whoever runs it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,20 +27,20 @@ impl Frame {
         if payload.len() > MAX_PAYLOAD_SZ {
             return None;
         }
-        let length = (payload.len() as u32).to_le_bytes();
         let mut bytes = Vec::with_capacity(HEADER_SZ + payload.len());
         bytes.extend_from_slice(&MAGIC);
         bytes.push(kind);
-        bytes.extend_from_slice(&length);
-        bytes.extend_from_slice(&checksum(kind, length, payload).to_le_bytes());
+        bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        let head = checksum(&bytes[MAGIC.len()..]);
+        bytes.extend_from_slice(&head.to_le_bytes());
+        bytes.extend_from_slice(&checksum(payload).to_le_bytes());
         bytes.extend_from_slice(payload);
         Some(bytes)
     }
 }
 
-fn checksum(kind: u8, length: [u8; 4], payload: &[u8]) -> u32 {
-    let head = [kind, length[0], length[1], length[2], length[3]];
-    head.iter().chain(payload).fold(0x811c_9dc5, |hash, byte| (hash ^ *byte as u32).wrapping_mul(0x0100_0193))
+fn checksum(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 /// Finds frames in a stream of bytes.
@@ -95,16 +97,15 @@ fn read(bytes: &[u8]) -> Read {
     let Some((header, rest)) = bytes.split_at_checked(HEADER_SZ) else {
         return Read::More;
     };
-    let word = |at: usize| [header[at], header[at + 1], header[at + 2], header[at + 3]];
-    let (kind, length) = (header[4], word(5));
-    let payload_sz = u32::from_le_bytes(length) as usize;
-    if payload_sz > MAX_PAYLOAD_SZ {
+    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let payload_sz = word(5) as usize;
+    if checksum(&header[4..9]) != word(9) || payload_sz > MAX_PAYLOAD_SZ {
         return Read::Noise;
     }
     match rest.get(..payload_sz) {
         None => Read::More,
-        Some(payload) if checksum(kind, length, payload) == u32::from_le_bytes(word(9)) => {
-            Read::Frame(Frame { kind, payload: payload.to_vec() })
+        Some(payload) if checksum(payload) == word(13) => {
+            Read::Frame(Frame { kind: header[4], payload: payload.to_vec() })
         }
         Some(_) => Read::Noise,
     }
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn a_damaged_frame_costs_itself_only() {
         let mut damaged = Frame::encode(1, b"damaged").unwrap();
-        damaged[15] ^= 0x20;
+        damaged[20] ^= 0x20;
         let good = Frame::encode(2, b"good").unwrap();
         let mut decoder = Decoder::default();
         decoder.push(b"[    1.0] a kernel that talks\n");
@@ -153,13 +154,19 @@ mod tests {
     }
 
     #[test]
-    fn a_length_out_of_bounds_is_not_waited_for() {
+    fn a_length_that_cannot_be_is_not_waited_for() {
+        let mut damaged = Frame::encode(1, b"").unwrap();
+        damaged[6] ^= 0x20;
         let mut huge = Frame::encode(1, b"").unwrap();
         huge[5..9].copy_from_slice(&u32::MAX.to_le_bytes());
-        let mut decoder = Decoder::default();
-        decoder.push(&huge);
-        decoder.push(&Frame::encode(2, b"next").unwrap());
-        assert_eq!(frames(&mut decoder).len(), 1);
+        let sum = super::checksum(&huge[4..9]);
+        huge[9..13].copy_from_slice(&sum.to_le_bytes());
+        for bad in [damaged, huge] {
+            let mut decoder = Decoder::default();
+            decoder.push(&bad);
+            decoder.push(&Frame::encode(2, b"next").unwrap());
+            assert_eq!(frames(&mut decoder).len(), 1);
+        }
         assert_eq!(Frame::encode(1, &vec![0; MAX_PAYLOAD_SZ + 1]), None);
     }
 }
