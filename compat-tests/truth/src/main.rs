@@ -1,4 +1,4 @@
-//! `truth make|long|accuracy`, started by `cargo xtask truth` and `cargo xtask accuracy`.
+//! `truth make|check|long|accuracy`, started by `cargo xtask truth` and `cargo xtask accuracy`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use truth::make::{self, Plan};
 use truth::table::Truth;
 
 const USAGE: &str =
-    "usage: truth make --init FILE --kernels DIRECTORY --objects DIRECTORY [--tables DIRECTORY]
+    "usage: truth make|check --init FILE --kernels DIRECTORY --objects DIRECTORY [--tables DIRECTORY]
                   [--kernel NAME]… [--corpus NAME]…
        truth long [--tables DIRECTORY]
        truth accuracy --predictions FILE [--tables DIRECTORY]
@@ -43,15 +43,19 @@ fn run(args: &[String]) -> Result<(), String> {
         |name: &str| all(name).pop().map(PathBuf::from).ok_or_else(|| format!("{name} is missing\n{USAGE}"));
     let tables = path("--tables").unwrap_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).to_owned());
     let truth = || Truth::read(&tables).map_err(|err| format!("{}: {err}", tables.display()));
-    match command.as_str() {
-        "make" => make::run(&Plan {
+    let plan = || {
+        Ok::<_, String>(Plan {
             init: path("--init")?,
             kernels: path("--kernels")?,
             objects: path("--objects")?,
             only_kernels: all("--kernel"),
             only_corpora: all("--corpus"),
             tables: tables.clone(),
-        }),
+        })
+    };
+    match command.as_str() {
+        "make" => make::run(&plan()?),
+        "check" => make::check(&plan()?),
         "long" => {
             print!("{}", truth()?.long());
             Ok(())

@@ -34,9 +34,50 @@ pub struct Plan {
 
 /// Runs the plan and writes the tables after each kernel, so that a long run can be stopped and continued.
 pub fn run(plan: &Plan) -> Result<(), String> {
-    let read = |path: &Path| std::fs::read(path).map_err(|err| format!("{}: {err}", path.display()));
     let mut truth = Truth::read(&plan.tables).map_err(|err| format!("{}: {err}", plan.tables.display()))?;
-    let init = read(&plan.init)?;
+    let objects = objects(plan)?;
+    for (name, bytes) in &objects {
+        let digest = Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        truth.objects.insert(name.clone(), digest);
+    }
+    each_kernel(plan, &objects, wire::WHOLE, |name, release, run| {
+        for (row, outcome) in &run.outcomes {
+            truth.add(release, row, outcome.clone());
+        }
+        truth.kernels.insert(release.to_owned(), name.to_owned());
+        truth.write(&plan.tables).map_err(|err| format!("{}: {err}", plan.tables.display()))
+    })
+}
+
+/// Loads every entry alone, also where its object loads as a whole, and says what the tables have otherwise.
+pub fn check(plan: &Plan) -> Result<(), String> {
+    let truth = Truth::read(&plan.tables).map_err(|err| format!("{}: {err}", plan.tables.display()))?;
+    let (mut same, mut differ) = (0, 0);
+    each_kernel(plan, &objects(plan)?, "0", |_, release, run| {
+        for (row, outcome) in &run.outcomes {
+            let entry = truth.entries.get(&(row.object.clone(), row.index));
+            match entry.and_then(|entry| entry.outcomes.get(release)) {
+                Some(known) if known == outcome => same += 1,
+                known => {
+                    differ += 1;
+                    println!(
+                        "{release}: {} {}: {outcome:?}, the tables have {known:?}",
+                        row.object, row.program
+                    );
+                }
+            }
+        }
+        Ok(())
+    })?;
+    println!("{same} entries as in the tables, {differ} otherwise");
+    Ok(())
+}
+
+/// The objects of the plan by name.
+fn objects(plan: &Plan) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let mut objects = BTreeMap::new();
     for path in files(&plan.objects, "o")? {
         let name = path.strip_prefix(&plan.objects).unwrap_or(&path).to_string_lossy().into_owned();
@@ -48,13 +89,17 @@ pub fn run(plan: &Plan) -> Result<(), String> {
     if objects.is_empty() {
         return Err(format!("{}: no objects; run `cargo xtask objects`", plan.objects.display()));
     }
-    for (name, bytes) in &objects {
-        let digest = Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
-        truth.objects.insert(name.clone(), digest);
-    }
+    Ok(objects)
+}
+
+/// Boots every kernel of the plan; `done` gets its package, its release and what it said.
+fn each_kernel(
+    plan: &Plan,
+    objects: &BTreeMap<String, Vec<u8>>,
+    first: &str,
+    mut done: impl FnMut(&str, &str, &Run) -> Result<(), String>,
+) -> Result<(), String> {
+    let init = read(&plan.init)?;
     let wanted =
         |name: &str| plan.only_kernels.is_empty() || plan.only_kernels.iter().any(|only| name.contains(only));
     for package in files(&plan.kernels, "deb")? {
@@ -65,23 +110,23 @@ pub fn run(plan: &Plan) -> Result<(), String> {
         }
         let began = Instant::now();
         let boot = Boot::unpack(&package)?;
-        let run = kernel(&boot, &init, &objects).map_err(|err| format!("{name}: {err}"))?;
-        let Some(release) = run.release else {
+        let run = kernel(&boot, &init, objects, first).map_err(|err| format!("{name}: {err}"))?;
+        let Some(release) = &run.release else {
             println!("{name}: did not come up: {}", run.trouble.join("; "));
             continue;
         };
-        for (row, outcome) in &run.outcomes {
-            truth.add(&release, row, outcome.clone());
-        }
-        truth.kernels.insert(release.clone(), name);
-        truth.write(&plan.tables).map_err(|err| format!("{}: {err}", plan.tables.display()))?;
+        done(&name, release, &run)?;
         let ok = run.outcomes.iter().filter(|(_, outcome)| outcome.phase == "ok").count();
         println!("{release}: {} entries, {ok} load, {} s", run.outcomes.len(), began.elapsed().as_secs());
-        for line in run.trouble {
+        for line in &run.trouble {
             println!("{release}: {line}");
         }
     }
     Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|err| format!("{}: {err}", path.display()))
 }
 
 /// What one kernel said.
@@ -96,16 +141,22 @@ struct Run {
     at: Option<(String, String)>,
 }
 
-fn kernel(boot: &Boot, init: &[u8], objects: &BTreeMap<String, Vec<u8>>) -> Result<Run, VmError> {
+/// Loads `objects`, each from the entry `first` on.
+fn kernel(
+    boot: &Boot,
+    init: &[u8],
+    objects: &BTreeMap<String, Vec<u8>>,
+    first: &str,
+) -> Result<Run, VmError> {
     let mut run = Run::default();
     // Objects still to be loaded, the first of them from this entry on.
     let mut left: Vec<&String> = objects.keys().collect();
-    let mut from = wire::WHOLE.to_owned();
+    let mut from = first.to_owned();
     for _ in 0..BOOTS {
         let mut initramfs = Initramfs::new(init);
         let mut plan = String::new();
         for (index, name) in left.iter().enumerate() {
-            let _ = writeln!(plan, "{name}\t{}", if index == 0 { from.as_str() } else { wire::WHOLE });
+            let _ = writeln!(plan, "{name}\t{}", if index == 0 { from.as_str() } else { first });
             initramfs.file(name, &objects[*name]);
         }
         initramfs.file(wire::PLAN, plan.as_bytes());

@@ -1,8 +1,8 @@
 //! What `truth-init` and the host say to each other.
 //!
 //! The plan is a file of the initramfs, a line for each object: its path, a tab, the index of the first entry to be tried
-//! (an earlier one has taken the machine down), or `all`. Answers are frames; their fields are separated by the byte 0x1f, which
-//! neither names nor messages have.
+//! alone, or `all`, which is to try all of it at once first. Answers are frames; their fields are separated by the byte
+//! 0x1f, which neither names nor messages have.
 
 /// Path of the plan in the guest.
 pub const PLAN: &str = "plan";

@@ -26,8 +26,9 @@ commands:
                   hold relocation against libbpf's on the cache's objects and kernels, or on the kernel's own cases
   objects [CORPUS…]
                   bring objects that others wrote into the cache: libbpf-tools, xdp-tools, systemd, kernel selftests
-  truth [--kernel NAME]… [--corpus NAME]…
-                  load the cache's objects on the cache's kernels, in micro-VMs, and write compat-tests/truth/*.tsv
+  truth [--alone] [--kernel NAME]… [--corpus NAME]…
+                  load the cache's objects on the cache's kernels, in micro-VMs, and write compat-tests/truth/*.tsv;
+                  with --alone load each entry alone and hold the tables against that
   accuracy --predictions FILE
                   hold predictions (JSON lines) against compat-tests/truth and print the confusion matrix
   bench           time `portolan probe` and `bpftool feature probe` in pairs

@@ -66,7 +66,10 @@ fn watch(guest: &mut Guest) -> std::io::Result<()> {
             Ok(index) => (lost.at, (index + 1).to_string()),
             // Not even all of it at once: then each alone, and if it cannot be opened, the next object.
             Err(_) if lost.opened => (lost.at, "0".to_owned()),
-            Err(_) => (lost.at + 1, wire::WHOLE.to_owned()),
+            Err(_) => {
+                let next = lost.at + 1;
+                (next, plan.get(next).map_or(wire::WHOLE, |next| next.1).to_owned())
+            }
         };
     }
     guest.send(wire::DONE, b"")
