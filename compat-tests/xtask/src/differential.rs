@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// What of a source package is needed to build the selftests' programs.
-const PARTS: [&str; 5] = [
+const PARTS: [&str; 6] = [
     "tools/testing/selftests/bpf",
     "tools/lib/bpf",
+    "tools/include/linux",
     "tools/include/uapi",
     "include/uapi/linux/bpf.h",
     "scripts/bpf_doc.py",
@@ -117,11 +118,19 @@ pub(crate) fn build(package: &Path) -> Result<PathBuf, String> {
             "-idirafter",
             "/usr/include/x86_64-linux-gnu",
         ]);
+        // The same bytes wherever the cache is: paths are in the line information.
+        clang.arg(format!("-ffile-prefix-map={}=.", top.display()));
         for path in [&include, &bpf, &bpf.join("bpf_testmod"), &bpf.join("test_kmods"), &uapi] {
             clang.arg("-I").arg(path);
         }
         let done = clang.arg("-c").arg(program).arg("-o").arg(&object).stderr(Stdio::null()).status();
         if done.map_err(|err| format!("clang-19: {err}"))?.success() {
+            // BTF has what loaders read; DWARF is most of the file.
+            let (stripped, _, said) =
+                command::output(command("llvm-strip-19", &["--strip-debug"]).arg(&object))?;
+            if !stripped {
+                return Err(format!("llvm-strip-19: {said}"));
+            }
             built += 1;
         } else {
             failed += 1;

@@ -1,7 +1,8 @@
 //! `cargo xtask objects`: eBPF objects that other people wrote, in the cache.
 //!
 //! They come out of Debian's packages: as files, or out of the executables that embed them (C skeletons). The kernel's
-//! selftests are built from its source package.
+//! selftests are built from its source package (`differential::build` is the recipe), and of their thousands of entries a
+//! sample is taken: loading all takes a kernel an hour.
 
 use crate::apt::Apt;
 use crate::command::{self, command};
@@ -9,7 +10,7 @@ use crate::differential;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// corpus, suite, packages
+/// corpus, suite, packages, every how many-th object by name is taken
 const TABLE: &str = include_str!("../data/objects.tsv");
 
 /// `e_machine` of eBPF.
@@ -22,24 +23,25 @@ pub(crate) fn directory() -> PathBuf {
 
 /// `[CORPUS…]`
 pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
-    let rows: Vec<[&str; 3]> = TABLE
+    let rows: Vec<[&str; 4]> = TABLE
         .lines()
         .skip(1)
         .filter_map(|line| line.split('\t').collect::<Vec<_>>().try_into().ok())
-        .filter(|[corpus, ..]: &[&str; 3]| wanted.is_empty() || wanted.contains(corpus))
+        .filter(|[corpus, ..]: &[&str; 4]| wanted.is_empty() || wanted.contains(corpus))
         .collect();
     if let Some(unknown) = wanted.iter().find(|name| !rows.iter().any(|[corpus, ..]| corpus == *name)) {
         return Err(format!("no corpus {unknown}; see compat-tests/xtask/data/objects.tsv"));
     }
     let packages: Vec<String> = rows
         .iter()
-        .flat_map(|[_, suite, names]| names.split(',').map(move |name| format!("{name}/{suite}")))
+        .flat_map(|[_, suite, names, _]| names.split(',').map(move |name| format!("{name}/{suite}")))
         .collect();
     let debs = command::cache().join("debs");
     make(&debs)?;
     let apt = Apt::open()?;
     let mut at = packages.iter();
-    for [corpus, suite, names] in rows {
+    for [corpus, suite, names, every] in rows {
+        let every = every.parse().map_err(|_| format!("{corpus}: every {every}"))?;
         for package in at.by_ref().take(names.split(',').count()) {
             // Each alone: several versions of one name share neither a command line nor an answer.
             let found = apt.find(std::slice::from_ref(package))?;
@@ -63,7 +65,7 @@ pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
             let _ = std::fs::remove_dir_all(&scratch);
             make(&scratch)?;
             let count = if *corpus == *"selftests" {
-                copy(&differential::build(&file)?, &scratch.join("objects"))?
+                copy(&differential::build(&file)?, every, &scratch.join("objects"))?
             } else {
                 carve_package(&file, &scratch)?
             };
@@ -78,16 +80,19 @@ pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// Copies what was built elsewhere in the cache; returns how many files there were.
-fn copy(from: &Path, to: &Path) -> Result<usize, String> {
+/// Copies the first and then every `every`-th object that was built elsewhere in the cache; returns how many.
+fn copy(from: &Path, every: usize, to: &Path) -> Result<usize, String> {
     make(to)?;
     let mut files = Vec::new();
     walk(from, &mut files)?;
-    for file in &files {
+    files.sort();
+    let mut count = 0;
+    for file in files.iter().step_by(every.max(1)) {
         let to = to.join(file.file_name().unwrap_or_default());
         std::fs::copy(file, &to).map_err(|err| format!("{}: {err}", to.display()))?;
+        count += 1;
     }
-    Ok(files.len())
+    Ok(count)
 }
 
 /// Unpacks the package and writes every object in it to `scratch/objects`; returns how many there were.
