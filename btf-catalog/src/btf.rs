@@ -15,13 +15,14 @@ use bytes::Bytes;
 use header::Header;
 use memchr::memchr;
 use names::{NameIndex, Space};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 pub use types::{Array, Enumerator, Member, Param, Type};
 
 /// The number of a type. 0 is `void`, and a real value.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct TypeId(pub u32);
 
 impl TypeId {

@@ -46,6 +46,9 @@ pub struct Kernel {
     pub config: Option<KernelConfig>,
     /// The image, unpacked, with its symbols.
     pub image: Option<Image>,
+    /// What only the image tells, where it was read before: of a kernel from a store, whose image has symbols without
+    /// bytes, and ranks for their addresses.
+    pub inside: Option<Inside>,
     /// What was not looked at or could not be read, in words.
     pub notes: Vec<String>,
 }

@@ -7,17 +7,28 @@
 //! index to keep in step: a writer writes packs, then the record; if it dies in between, packs are left over that
 //! [`Store::prune`] removes. Writers need not know of each other.
 
+pub mod answers;
 pub mod backend;
 pub mod diff;
+#[cfg(feature = "remote")]
+pub mod fetch;
 pub mod layout;
+#[cfg(all(test, feature = "remote"))]
+mod loopback;
 pub mod pack;
 mod parts;
 pub mod record;
+#[cfg(feature = "remote")]
+mod remote;
+mod symbols;
 #[cfg(test)]
 mod tests;
 
+pub use answers::Answers;
 pub use backend::{Backend, Directory, Stored};
 pub use record::{Digest, Part, Record};
+#[cfg(feature = "remote")]
+pub use remote::Remote;
 
 use crate::kernel::Kernel;
 use bytes::Bytes;
@@ -83,7 +94,9 @@ const MAX_RECORD_SZ: u64 = 1 << 20;
 /// Most bytes of a pack.
 const MAX_PACK_SZ: u64 = MAX_BTF_SZ as u64;
 /// A pack over another kernel that is at most this large ends the search for a better one.
-const SMALL_PACK_SZ: usize = 16 << 10;
+const SMALL_PACK_SZ: usize = 4 << 10;
+/// Bytes that a longer chain has to save for each pack more.
+const WORTH_A_STEP: usize = 4 << 10;
 /// Kernels that are tried as a base.
 const TRIED: usize = 4;
 /// Unpacked kernels that are kept for the next pack over them.
@@ -116,6 +129,15 @@ pub struct Listing {
     pub damaged: Vec<StoreError>,
 }
 
+/// What reading a whole store came to.
+#[derive(Debug)]
+pub struct Verified {
+    /// Kernels that were read.
+    pub kernels: usize,
+    /// What is damaged, with the kernel where its record could be read.
+    pub damage: Vec<(Option<Record>, StoreError)>,
+}
+
 /// What pruning removes, or would remove.
 #[derive(Debug, Default)]
 pub struct Pruned {
@@ -131,6 +153,19 @@ impl Store {
         Store { backend: Box::new(backend), unpacked: Mutex::default() }
     }
 
+    /// The store at an address: a directory, `file://` and a directory, or whatever `Remote::open` takes with
+    /// `options`.
+    pub fn open(
+        address: &str,
+        options: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Store, StoreError> {
+        match address.split_once("://") {
+            None => Ok(Store::new(Directory::new(address))),
+            Some(("file", path)) if path.starts_with('/') => Ok(Store::new(Directory::new(path))),
+            Some(_) => elsewhere(address, options),
+        }
+    }
+
     /// Where it is, for people.
     pub fn describe(&self) -> String {
         self.backend.describe()
@@ -139,8 +174,9 @@ impl Store {
     /// All kernels. A record that cannot be read does not hide the others.
     pub fn list(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
-        for file in self.backend.list("kernels")? {
-            match self.record(&file.path) {
+        let paths: Vec<String> = self.backend.list("kernels")?.into_iter().map(|file| file.path).collect();
+        for (path, read) in paths.iter().zip(self.backend.read_all(&paths, MAX_RECORD_SZ)) {
+            match record(path, read) {
                 Ok(Some(record)) => listing.records.push(record),
                 Ok(None) => {}
                 Err(error) => listing.damaged.push(error),
@@ -150,15 +186,6 @@ impl Store {
             (record.release.as_deref().map(numbers), record.release.clone(), record.id())
         });
         Ok(listing)
-    }
-
-    fn record(&self, path: &str) -> Result<Option<Record>, StoreError> {
-        let Some(bytes) = self.backend.read(path, MAX_RECORD_SZ)? else { return Ok(None) };
-        let record = Record::parse(&bytes).map_err(|what| StoreError::damaged(path, what))?;
-        if record_path(&record) != path {
-            return Err(StoreError::damaged(path, "the record is of another kernel than its name says"));
-        }
-        Ok(Some(record))
     }
 
     /// Adds a kernel, in terms of those that are there where that is smaller.
@@ -240,7 +267,8 @@ impl Store {
         let mut best: Option<(Vec<Digest>, Vec<u8>)> = None;
         let mut tried = BTreeSet::new();
         for (base, part) in bases.iter().filter_map(|base| Some((base, base.parts.get(name)?))) {
-            // Of another series, a base leaves room for the kernels that will be packed over this one.
+            // A base leaves room: one of another series for the kernels of this one, and one of this series for those
+            // that are nearer still.
             let most = if series(base) == series(record) { MAX_DEPTH - 1 } else { MAX_DEPTH - 2 };
             let chain = &part.packs[..part.packs.len().min(most)];
             if tried.len() == TRIED || !tried.insert(chain) {
@@ -249,7 +277,9 @@ impl Store {
             // A base that is damaged is none.
             let Ok(base) = self.unpack(chain) else { continue };
             let packed = pack::pack(&ours, Some(&base))?;
-            if best.as_ref().is_none_or(|(_, best)| packed.len() < best.len()) {
+            // Each pack of a chain is time whenever the kernel is asked for, which a few bytes are not worth.
+            let cost = |chain: &[Digest], packed: &[u8]| packed.len() + chain.len() * WORTH_A_STEP;
+            if best.as_ref().is_none_or(|(known, best)| cost(chain, &packed) < cost(known, best)) {
                 best = Some((chain.to_vec(), packed));
             }
             if best.as_ref().is_some_and(|(_, best)| best.len() <= SMALL_PACK_SZ) {
@@ -328,16 +358,17 @@ impl Store {
         parts::kernel_of(record, &parts).map_err(|what| StoreError::damaged(&record_path(record), what))
     }
 
-    /// Reads everything and returns what is damaged, by kernel.
-    pub fn verify(&self) -> Result<Vec<(Option<Record>, StoreError)>, StoreError> {
+    /// Reads everything and tells what is damaged.
+    pub fn verify(&self) -> Result<Verified, StoreError> {
         let listing = self.list()?;
+        let kernels = listing.records.len();
         let mut damage: Vec<_> = listing.damaged.into_iter().map(|error| (None, error)).collect();
         for record in listing.records {
             if let Err(error) = self.kernel(&record) {
                 damage.push((Some(record), error));
             }
         }
-        Ok(damage)
+        Ok(Verified { kernels, damage })
     }
 
     /// What pruning would remove: the kernels that `selected` says, and files that no other kernel needs.
@@ -375,6 +406,10 @@ impl Store {
                 .into_iter()
                 .filter(|file| file.age.is_some_and(|age| age >= grace)),
         );
+        if !records.is_empty() {
+            // Those about other kernels go too: they can be found out again.
+            files.extend(self.backend.list(answers::ANSWERS)?);
+        }
         Ok(Pruned { records, files })
     }
 
@@ -388,6 +423,32 @@ impl Store {
     pub fn size(&self) -> Result<u64, StoreError> {
         Ok(self.backend.list("")?.iter().map(|file| file.size).sum())
     }
+}
+
+#[cfg(feature = "remote")]
+fn elsewhere(
+    address: &str,
+    options: impl IntoIterator<Item = (String, String)>,
+) -> Result<Store, StoreError> {
+    Remote::open(address, options).map(Store::new)
+}
+
+#[cfg(not(feature = "remote"))]
+fn elsewhere(
+    address: &str,
+    _options: impl IntoIterator<Item = (String, String)>,
+) -> Result<Store, StoreError> {
+    let error = "this build knows stores in directories only".to_owned();
+    Err(StoreError::Remote { place: address.to_owned(), error })
+}
+
+fn record(path: &str, read: Result<Option<Vec<u8>>, StoreError>) -> Result<Option<Record>, StoreError> {
+    let Some(bytes) = read? else { return Ok(None) };
+    let record = Record::parse(&bytes).map_err(|what| StoreError::damaged(path, what))?;
+    if record_path(&record) != path {
+        return Err(StoreError::damaged(path, "the record is of another kernel than its name says"));
+    }
+    Ok(Some(record))
 }
 
 fn record_path(record: &Record) -> String {
@@ -423,15 +484,19 @@ fn series(record: &Record) -> Option<Vec<u64>> {
     record.release.as_deref().map(|release| numbers(release).into_iter().take(2).collect())
 }
 
-/// The kernels that `record` is probably most like, the most likely first: same machine, same series, same words in the
-/// release (flavour, distribution), shortest chain, nearest version.
+/// The kernels that `record` is probably most like, the most likely first: same machine, nearest series, same words in
+/// the release (flavour, distribution); within a series the nearest version, of another one the shortest chain.
 fn nearest<'a>(record: &Record, others: &'a [Record]) -> Vec<&'a Record> {
     let words = |release: &str| -> Vec<String> {
         let words = release.split(|c: char| !c.is_ascii_alphanumeric());
         words.filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic())).map(str::to_owned).collect()
     };
     let release = record.release.as_deref().unwrap_or_default();
-    let (ours, our_words) = (numbers(release), words(release));
+    let (ours, our_words, our_series) = (numbers(release), words(release), series(record));
+    // Series have no distance but how many there are in between: 6.19 stands beside 7.0.
+    let all: BTreeSet<_> = others.iter().map(series).chain([our_series.clone()]).collect();
+    let place = |series: &Option<Vec<u64>>| all.iter().position(|other| other == series).unwrap_or_default();
+    let our_place = place(&our_series);
     let mut others: Vec<_> = others.iter().filter(|other| other.id() != record.id()).collect();
     others.sort_by_cached_key(|other| {
         let release = other.release.as_deref().unwrap_or_default();
@@ -440,9 +505,10 @@ fn nearest<'a>(record: &Record, others: &'a [Record]) -> Vec<&'a Record> {
             let number = |of: &[u64]| of.get(at).copied().unwrap_or_default();
             number(&ours).abs_diff(number(&theirs))
         };
+        let away = our_place.abs_diff(place(&series(other)));
         let depth = other.parts.get(record::BTF).map_or(usize::MAX, |part| part.packs.len());
-        let series = (distance(0), distance(1));
-        (other.arch != record.arch, series, words(release) != our_words, depth, distance(2), distance(3))
+        let near = if away == 0 { [distance(2), distance(3)] } else { [0, 0] };
+        (other.arch != record.arch, away, words(release) != our_words, near, depth)
     });
     others
 }

@@ -3,6 +3,7 @@
 mod offline;
 
 use btf_catalog::kernel::Kernel;
+use btf_catalog::store::{Directory, Store};
 use offline::{kernel, object};
 use probe_matrix::derive::Offline;
 use probe_matrix::facts::{Evidence, Support};
@@ -43,6 +44,21 @@ fn each_entry_loads_or_not_for_its_own_reason() {
         assert_eq!(load(&verdicts[program]), expected, "{program}: {:?}", verdicts[program].load.reasons);
     }
     assert!(verdicts.values().all(|verdict| verdict.load.evidence <= Evidence::Derived));
+}
+
+#[test]
+fn a_kernel_from_a_store_is_judged_as_its_files_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(Directory::new(dir.path()));
+    let of_files = kernel();
+    let record = store.add(&of_files).unwrap().record;
+    let of_store = store.kernel(&record).unwrap();
+    for object in ["entries.bpfel.o", "kfuncs.bpfel.o", "links.bpfel.o"] {
+        let judged = |kernel| verdicts(kernel, object, &Options::default());
+        assert_eq!(judged(&of_store), judged(&of_files), "{object}");
+    }
+    // And so is one that was taken out of one store and put into another.
+    assert!(store.add(&of_store).unwrap().known);
 }
 
 #[test]

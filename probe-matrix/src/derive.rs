@@ -93,7 +93,7 @@ impl<'a> Offline<'a> {
     /// What the image tells beside its symbols, read when it is first asked for.
     pub(crate) fn inside(&self) -> Option<&Inside> {
         let read = || Some(Inside::read(self.kernel.image.as_ref()?, &self.vmlinux.as_ref()?.vmlinux));
-        self.inside.get_or_init(read).as_ref()
+        self.kernel.inside.as_ref().or_else(|| self.inside.get_or_init(read).as_ref())
     }
 
     /// The module whose types have something of that name and kind.

@@ -5,11 +5,12 @@
 
 use super::Image;
 use crate::btf::{Btf, BtfKind, Type, TypeId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// What the image of a kernel tells beside its symbols and its BTF.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Inside {
     /// Functions that ftrace can trace, and fentry, fexit and kprobe.multi attach to: their addresses as in
     /// [`Image::symbols`], ascending. Without those that are freed after the kernel has started.
@@ -34,7 +35,7 @@ pub struct Inside {
 }
 
 /// An event of tracefs.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct TraceEvent {
     /// Group: `sched`, `syscalls`.
     pub group: String,
@@ -47,7 +48,7 @@ pub struct TraceEvent {
 }
 
 /// A raw tracepoint (`struct bpf_raw_event_map`).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct RawTracepoint {
     /// Its name: `sched_switch`.
     pub name: String,
@@ -58,7 +59,7 @@ pub struct RawTracepoint {
 }
 
 /// A set of BTF ids (`BTF_SET_START`, `BTF_SET8_START`, `BTF_KFUNCS_START`; include/linux/btf_ids.h).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct IdSet {
     /// Its name in the kernel's source: `bpf_lsm_disabled_hooks`, `tracing_kfunc_ids`.
     pub name: String,

@@ -26,6 +26,11 @@ pub trait Backend: Send + Sync {
     /// The bytes of a file, `None` if there is no such file; more than `most` bytes are an error.
     fn read(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// What [`Backend::read`] gives of each of some files, in their order.
+    fn read_all(&self, paths: &[String], most: u64) -> Vec<Result<Option<Vec<u8>>, StoreError>> {
+        paths.iter().map(|path| self.read(path, most)).collect()
+    }
+
     /// Writes a file, in place of one that may be there.
     fn write(&self, path: &str, bytes: &[u8]) -> Result<(), StoreError>;
 
@@ -46,7 +51,7 @@ pub struct Directory {
 pub(super) const UNFINISHED: &str = "unfinished";
 
 /// Files that are listed at most: far more than any store has.
-const FILES: usize = 1 << 20;
+pub(super) const FILES: usize = 1 << 20;
 
 impl Directory {
     /// The directory `root`, which is made when something is written.

@@ -2,7 +2,7 @@
 //!
 //! Over many kernels nearly all types are the same: an object meets few distinct sets of layouts, and what was found out
 //! about one kernel holds for every other whose layouts of the touched names are equal. [`Layouts`] is the index of a
-//! kernel, 16 bytes a name; [`Touched`] is what an object's relocations begin at.
+//! kernel, eight bytes a name; [`Touched`] is what an object's relocations begin at.
 //!
 //! A layout is hashed as far as relocation can look (`core/matching.rs`): into members and their types, behind pointers
 //! to the kind and name of what they point at, into the parameters of functions that are pointed at, and into
@@ -20,8 +20,9 @@ const MAX_DEPTH: u32 = 64;
 /// The layouts of a kernel by essential name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Layouts {
-    /// Hash of the name, hash of all that is called so; ascending.
-    entries: Vec<(u64, u64)>,
+    /// Hash of the name, hash of all whose names have that hash; ascending. Names that share one are told apart by what
+    /// is hashed of them: that one of them changes looks as if the others did too.
+    entries: Vec<(u32, u64)>,
 }
 
 /// The types that an object's relocations begin at.
@@ -76,23 +77,22 @@ impl Layouts {
     /// The index of a kernel's BTF.
     pub fn of(btf: &Btf) -> Layouts {
         let mut hasher = Hasher { btf, whole: HashMap::new(), pointed: HashMap::new() };
-        let mut by_name: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        let mut by_name: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
         for id in btf.own_ids() {
             let ty = btf.ty(id);
             if listed(ty) {
-                let name = hash(&[essential_name(ty.name()).as_bytes()]);
-                by_name.entry(name).or_default().push(hasher.whole(id, MAX_DEPTH));
+                by_name.entry(name_hash(ty.name())).or_default().push(hasher.whole(id, MAX_DEPTH));
             }
         }
         let entries = by_name.into_iter().map(|(name, mut layouts)| {
             // In which order candidates come does not matter: they must agree.
             layouts.sort_unstable();
-            (name, hash_words(&layouts))
+            (name, hash_words(&layouts) >> (64 - 8 * LAYOUT_SZ))
         });
         Layouts { entries: entries.collect() }
     }
 
-    /// How many names there are.
+    /// How many names of different hashes there are.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -102,9 +102,9 @@ impl Layouts {
         self.entries.is_empty()
     }
 
-    /// The layout of what is called `name`, `None` if nothing is.
+    /// The layout of what is called `name`, `None` if nothing is. Where nothing is, it can be the one of another name.
     pub fn get(&self, name: &str) -> Option<u64> {
-        let name = hash(&[essential_name(name).as_bytes()]);
+        let name = name_hash(name);
         let at = self.entries.binary_search_by_key(&name, |(name, _)| *name).ok()?;
         Some(self.entries[at].1)
     }
@@ -124,26 +124,60 @@ impl Layouts {
         Some(hash_words(&words.collect::<Vec<_>>()))
     }
 
-    /// The index as bytes: 16 a name, little-endian.
+    /// The index as bytes: how many names, the difference of each name's hash from the one before, seven bits a byte,
+    /// then all layouts. Apart, both are nearly the same from kernel to kernel.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.entries
-            .iter()
-            .flat_map(|(name, layout)| [name.to_le_bytes(), layout.to_le_bytes()])
-            .flatten()
-            .collect()
+        let mut bytes = (self.entries.len() as u32).to_le_bytes().to_vec();
+        let mut last = 0;
+        for (name, _) in &self.entries {
+            let mut step = name - std::mem::replace(&mut last, *name);
+            while step >= 0x80 {
+                bytes.push(step as u8 | 0x80);
+                step >>= 7;
+            }
+            bytes.push(step as u8);
+        }
+        bytes.extend(
+            self.entries.iter().flat_map(|(_, layout)| layout.to_le_bytes().into_iter().take(LAYOUT_SZ)),
+        );
+        bytes
     }
 
     /// Reads what [`Layouts::to_bytes`] wrote; `None` if it is not that.
     pub fn from_bytes(bytes: &[u8]) -> Option<Layouts> {
-        let (words, rest) = bytes.as_chunks::<8>();
-        let (pairs, odd) = words.as_chunks::<2>();
-        let entries: Vec<(u64, u64)> = pairs
-            .iter()
-            .map(|[name, layout]| (u64::from_le_bytes(*name), u64::from_le_bytes(*layout)))
-            .collect();
-        let ascending = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        (rest.is_empty() && odd.is_empty() && ascending).then_some(Layouts { entries })
+        let (count, bytes) = bytes.split_first_chunk::<4>()?;
+        let count = u32::from_le_bytes(*count) as usize;
+        let (steps, layouts) =
+            bytes.split_at_checked(bytes.len().checked_sub(count.checked_mul(LAYOUT_SZ)?)?)?;
+        let mut steps = steps.iter();
+        let mut name = 0u32;
+        let mut entries = Vec::with_capacity(count);
+        for (index, layout) in layouts.chunks_exact(LAYOUT_SZ).enumerate() {
+            let mut step = 0;
+            for shift in (0..28).step_by(7) {
+                let byte = *steps.next()?;
+                step |= u32::from(byte & 0x7f) << shift;
+                if byte & 0x80 == 0 {
+                    break;
+                }
+            }
+            name = name.checked_add(step).filter(|_| step > 0 || index == 0)?;
+            let mut word = [0; 8];
+            word[..LAYOUT_SZ].copy_from_slice(layout);
+            entries.push((name, u64::from_le_bytes(word)));
+        }
+        steps.next().is_none().then_some(Layouts { entries })
     }
+}
+
+/// Bytes of a layout's hash. A name has few layouts over all kernels: that two of them share one of 2^48 numbers does not
+/// happen by chance.
+const LAYOUT_SZ: usize = 6;
+/// Bits of a name's hash: few of the 20,000 names of a kernel share one.
+const NAME_BITS: u32 = 24;
+
+fn name_hash(name: &str) -> u32 {
+    (hash(&[essential_name(name).as_bytes()]) >> (64 - NAME_BITS)) as u32
 }
 
 struct Hasher<'a> {

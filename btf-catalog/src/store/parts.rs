@@ -1,9 +1,10 @@
 //! A kernel as parts that are packed by themselves, and back.
 
 use super::layout::Layouts;
-use super::record::{BTF, CONFIG, LAYOUTS, MODULES, Record, hex};
+use super::record::{BTF, CONFIG, INSIDE, LAYOUTS, MODULES, Record, SYMBOLS, hex};
+use super::symbols;
 use crate::btf::Btf;
-use crate::kernel::{Kernel, KernelConfig, Module};
+use crate::kernel::{Inside, Kernel, KernelConfig, Module};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -21,7 +22,10 @@ pub(super) fn record_of(kernel: &Kernel) -> Record {
     record.banner.clone_from(&kernel.banner);
     record.build_id = kernel.build_id.as_deref().map(hex);
     // Where files lay on the machine that added them is nobody else's business.
-    let name = |source: &String| source.rsplit('/').next().unwrap_or_default().to_owned();
+    let name = |source: &String| {
+        let address = source.contains("://");
+        if address { source.clone() } else { source.rsplit('/').next().unwrap_or_default().to_owned() }
+    };
     record.sources = kernel.sources.iter().map(name).collect();
     record.sources.dedup();
     record.notes.clone_from(&kernel.notes);
@@ -33,12 +37,21 @@ pub(super) fn record_of(kernel: &Kernel) -> Record {
 /// The parts of a kernel by name.
 pub(super) fn of(kernel: &Kernel) -> BTreeMap<String, Bytes> {
     let mut parts = BTreeMap::new();
+    let mut inside = kernel.inside.clone();
     if let Some(btf) = &kernel.btf {
         parts.insert(BTF.to_owned(), btf.clone());
-        // What cannot be read as BTF is kept all the same, without an index.
+        // What cannot be read as BTF is kept all the same, without what is read by means of it.
         if let Ok(btf) = Btf::parse(btf.clone()) {
             parts.insert(LAYOUTS.to_owned(), Layouts::of(&btf).to_bytes().into());
+            inside = inside.or_else(|| Some(Inside::read(kernel.image.as_ref()?, &btf)));
         }
+    }
+    if let Some(image) = &kernel.image {
+        parts.insert(SYMBOLS.to_owned(), symbols::to_bytes(image, inside.as_ref()).into());
+    }
+    if let Some(inside) = &inside {
+        let text = serde_json::to_vec(&symbols::without_addresses(inside));
+        parts.insert(INSIDE.to_owned(), text.expect("plain data has a form in JSON").into());
     }
     if let Some(config) = &kernel.config {
         let lines = config.options.iter().map(|(option, value)| format!("{option}={value}\n"));
@@ -80,6 +93,20 @@ pub(super) fn kernel_of(record: &Record, parts: &BTreeMap<&str, Bytes>) -> Resul
         let options = text.lines().filter_map(|line| line.split_once('='));
         let options = options.map(|(option, value)| (option.to_owned(), value.to_owned())).collect();
         kernel.config = Some(KernelConfig { options, source: record.config_source.clone() });
+    }
+    if let Some(bytes) = parts.get(INSIDE) {
+        let inside = serde_json::from_slice(bytes);
+        kernel.inside = Some(inside.map_err(|error| format!("what its image tells: {error}"))?);
+    }
+    match parts.get(SYMBOLS) {
+        Some(bytes) => {
+            let image = symbols::from_bytes(bytes, kernel.inside.as_mut());
+            kernel.image = Some(image.ok_or("its symbols cannot be read")?);
+        }
+        None if kernel.inside.is_some() => {
+            return Err("what its image tells is there without symbols".to_owned());
+        }
+        None => {}
     }
     let mut rest = parts.get(MODULES).cloned().unwrap_or_default();
     while !rest.is_empty() {

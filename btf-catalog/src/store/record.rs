@@ -68,6 +68,11 @@ pub const CONFIG: &str = "config";
 /// Name of the part that holds the modules: their BTF and what functions they define.
 pub const MODULES: &str = "modules";
 
+/// Name of the part that holds the image's symbols and what its tables say of each.
+pub const SYMBOLS: &str = "symbols";
+/// Name of the part that holds what else only the image tells.
+pub const INSIDE: &str = "inside";
+
 /// Name of the part that holds the index of its types' layouts ([`super::layout::Layouts`]).
 pub const LAYOUTS: &str = "layouts";
 
@@ -153,7 +158,7 @@ impl Record {
 }
 
 /// Whether `text` is `pattern`, in which each `*` stands for any text.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut left) = text.strip_prefix(head) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();

@@ -71,7 +71,7 @@ fn kernels_come_back_as_they_were_and_once_only() {
         let btf = crate::Btf::parse(store.btf(record).unwrap()).unwrap();
         assert_eq!(layout::Layouts::from_bytes(&layouts), Some(layout::Layouts::of(&btf)));
     }
-    assert!(store.verify().unwrap().is_empty());
+    assert!(store.verify().unwrap().damage.is_empty());
 }
 
 #[test]
@@ -92,14 +92,14 @@ fn any_damage_is_found_and_adding_again_repairs_it() {
         let good = fs::read(&path).unwrap();
         for damage in [&good[..good.len() / 2], b"", &[&good[..], b"x"].concat()] {
             fs::write(&path, damage).unwrap();
-            assert!(!store(dir.path()).verify().unwrap().is_empty(), "{}", path.display());
+            assert!(!store(dir.path()).verify().unwrap().damage.is_empty(), "{}", path.display());
         }
         if path.extension().is_none() {
             fs::remove_file(&path).unwrap();
-            assert!(!store(dir.path()).verify().unwrap().is_empty(), "{}", path.display());
+            assert!(!store(dir.path()).verify().unwrap().damage.is_empty(), "{}", path.display());
             add_all(dir.path(), &kernels);
             // A kernel over the damaged pack may have been packed anew; what was damaged is whole or not needed.
-            assert!(store(dir.path()).verify().unwrap().is_empty(), "{}", path.display());
+            assert!(store(dir.path()).verify().unwrap().damage.is_empty(), "{}", path.display());
         }
         fs::write(&path, &good).unwrap();
     }
@@ -122,7 +122,7 @@ fn writers_at_the_same_time_do_not_disturb_each_other() {
     });
     let store = store(dir.path());
     assert_eq!(store.list().unwrap().records.len(), 3 + 3 * 4);
-    assert!(store.verify().unwrap().is_empty());
+    assert!(store.verify().unwrap().damage.is_empty());
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn pruning_keeps_what_others_need_and_what_is_young() {
     let left_over = pruned.files.iter().any(|file| file.path == "packs/00/left-over");
     assert!(left_over && pruned.records.len() == 1);
     store.prune(&pruned).unwrap();
-    assert!(store.verify().unwrap().is_empty());
+    assert!(store.verify().unwrap().damage.is_empty());
     let pruned = store.prunable(|_| true, hour).unwrap();
     store.prune(&pruned).unwrap();
     assert!(files(dir.path()).is_empty());
@@ -192,10 +192,40 @@ fn a_writer_that_is_killed_leaves_a_valid_store() {
         child.kill().unwrap();
         child.wait().unwrap();
         let store = store(dir.path());
-        assert!(store.verify().unwrap().is_empty());
+        assert!(store.verify().unwrap().damage.is_empty());
         let count = store.list().unwrap().records.len();
         assert!(count >= known);
         known = count;
     }
     assert!(known > 0);
+}
+
+#[cfg(feature = "remote")]
+#[test]
+fn a_store_is_the_same_wherever_it_is() {
+    let (server, served) = super::loopback::serve(super::loopback::Served::default());
+    let dir = tempfile::tempdir().unwrap();
+    let file = format!("file://{}", dir.path().display());
+    let kernels = [kernel("6.1.0-1", 300, 32), kernel("6.1.0-2", 300, 64)];
+    for address in [file, "memory:///some/where".to_owned(), format!("{server}/some/where")] {
+        let store = Store::open(&address, []).unwrap();
+        assert!(store.list().unwrap().records.is_empty(), "{address}");
+        for kernel in &kernels {
+            assert!(!store.add(kernel).unwrap().known);
+        }
+        let records = store.list().unwrap().records;
+        assert_eq!(records.len(), 2, "{address}");
+        for (record, kernel) in records.iter().zip(&kernels) {
+            assert_eq!(format!("{:?}", store.kernel(record).unwrap()), format!("{kernel:?}"), "{address}");
+        }
+        assert!(store.verify().unwrap().damage.is_empty(), "{address}");
+        let pruned = store.prunable(|record| record.is("6.1.0-1"), Duration::ZERO).unwrap();
+        store.prune(&pruned).unwrap();
+        assert_eq!(store.list().unwrap().records.len(), 1, "{address}");
+        assert!(store.size().unwrap() > 0 && store.verify().unwrap().damage.is_empty(), "{address}");
+    }
+    // What a server sends is checked as what a disk gives.
+    served.lock().unwrap().files.values_mut().for_each(|file| file.push(b' '));
+    assert!(!Store::open(&format!("{server}/some/where"), []).unwrap().verify().unwrap().damage.is_empty());
+    assert!(Store::open("https://me:secret@[", []).is_err_and(|error| !error.to_string().contains("secret")));
 }

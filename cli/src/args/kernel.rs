@@ -46,9 +46,10 @@ pub enum KernelCommand {
 /// Which store, and how the result is shown.
 #[derive(Args, Debug)]
 pub struct StoreArgs {
-    /// The store's directory instead of $XDG_DATA_HOME/portolan/store.
-    #[arg(long, value_name = "DIR")]
-    pub store: Option<PathBuf>,
+    /// The store's directory instead of $XDG_DATA_HOME/portolan/store, or its address: file://, s3://, gs://, az://,
+    /// http:// or https:// (WebDAV). How buckets are reached is read from AWS_*, GOOGLE_* and AZURE_* of the environment.
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
 
     /// Format of the result.
     #[command(flatten)]

@@ -46,8 +46,8 @@ pub struct ScanArgs {
     pub kernels: Vec<PathBuf>,
 
     /// Judges each program on the kernels of this store: on those that --kernel names, or on all.
-    #[arg(long, value_name = "DIR")]
-    pub store: Option<PathBuf>,
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
 
     /// Leaves this program out of the judgement, as a loader does that turns its loading off; may be given several times.
     #[arg(long = "no-autoload", value_name = "PROGRAM")]

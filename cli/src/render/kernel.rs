@@ -12,6 +12,14 @@ pub fn list(report: &KernelReport, screen: &Screen) -> String {
     let kernels = if count == 1 { "kernel" } else { "kernels" };
     let bytes = size(report.store_bytes);
     let headline = format!("Store {}: {count} {kernels}, {bytes} in all", line(&report.store));
+    let headline = report.verified.map_or(headline, |verified| {
+        let kernels = if verified == 1 { "kernel" } else { "kernels" };
+        let damaged = report.damage.len();
+        format!(
+            "Store {}: {verified} {kernels} verified, {damaged} damaged, {bytes} in all",
+            line(&report.store)
+        )
+    });
     let mut text = paragraph(&headline, 0, screen.columns);
     if count > 0 {
         let mut table = Table::new(["KERNEL", "ARCH", "BUILD ID", "KEPT", "STATE"]);

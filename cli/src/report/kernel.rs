@@ -14,7 +14,10 @@ pub struct KernelReport {
     pub store_bytes: u64,
     /// The kernels that it is about.
     pub kernels: Vec<KernelEntry>,
-    /// What is damaged, a message each.
+    /// How many kernels were read from beginning to end; of `verify` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<usize>,
+    /// What is damaged or could not be had, a message each.
     pub damage: Vec<String>,
     /// Files that no kernel needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -55,7 +58,7 @@ pub struct KernelEntry {
     pub notes: Vec<String>,
 }
 
-/// A part of a kernel: `btf`, `config`, `layouts`, `modules`.
+/// A part of a kernel: `btf`, `config`, `inside`, `layouts`, `modules`, `symbols`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct KernelPart {
     /// Which part.

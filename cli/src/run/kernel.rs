@@ -8,10 +8,11 @@ use crate::render::{self, json, kernel as view};
 use crate::report::Document;
 use crate::report::kernel::{KernelDiff, KernelEntry, KernelReport};
 use anyhow::{Context, anyhow};
-use btf_catalog::kernel::{self, Options};
-use btf_catalog::store::{Directory, Record, Store, diff};
+use btf_catalog::kernel::{self, Kernel, Options};
+use btf_catalog::store::{Directory, Record, Store, StoreError, diff};
 use btf_catalog::{BpfObject, Btf};
 use bytes::Bytes;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,13 +33,16 @@ pub fn command(command: &KernelCommand, screen: &Screen) -> Result<Exit, Failure
     }
 }
 
-/// The store at `path`, or the one of this user.
-pub fn open(path: Option<&Path>) -> Result<Store, Failure> {
-    let path = match path {
-        Some(path) => path.to_owned(),
-        None => home().map_err(bad_input)?,
+/// The store at an address, or the one of this user.
+pub fn open(address: Option<&str>) -> Result<Store, Failure> {
+    let Some(address) = address else { return Ok(Store::new(Directory::new(home().map_err(bad_input)?))) };
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let of_clouds = |(name, _): &(String, String)| {
+        ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|cloud| name.starts_with(cloud))
     };
-    Ok(Store::new(Directory::new(path)))
+    let options = std::env::vars_os().filter_map(text).filter(of_clouds);
+    Store::open(address, options).map_err(bad_input)
 }
 
 /// `$XDG_DATA_HOME/portolan/store`, as the XDG base directory specification has it.
@@ -51,24 +55,28 @@ fn home() -> anyhow::Result<PathBuf> {
 
 fn add(args: &AddArgs, screen: &Screen) -> Result<Exit, Failure> {
     let store = open(args.store.store.as_deref())?;
-    let options = Options { modules: !args.no_modules, image: false };
+    let options = Options { modules: !args.no_modules, image: true };
     let kernels = kernel::read(&args.paths, options).map_err(bad_input)?;
     if kernels.is_empty() {
         return Err(bad_input(anyhow!("no kernel was found")));
     }
     let mut report = KernelReport::default();
     for kernel in &kernels {
-        let added = store.add(kernel).map_err(|error| match error {
-            error @ btf_catalog::store::StoreError::Unsuitable { .. } => bad_input(error),
-            error => Failure::Tool(error.into()),
-        })?;
-        let state = if added.known { "known" } else { "added" };
-        let mut entry = KernelEntry::of(&added.record, Some(state));
-        entry.written_bytes = (!added.known).then_some(added.written);
-        report.kernels.push(entry);
+        report.kernels.push(added(&store, kernel)?);
     }
     finish(&store, report, args.store.output, screen, view::list)?;
     Ok(Exit::Success)
+}
+
+/// What adding a kernel came to.
+fn added(store: &Store, kernel: &Kernel) -> Result<KernelEntry, Failure> {
+    let added = store.add(kernel).map_err(|error| match error {
+        error @ StoreError::Unsuitable { .. } => bad_input(error),
+        error => Failure::Tool(error.into()),
+    })?;
+    let mut entry = KernelEntry::of(&added.record, Some(if added.known { "known" } else { "added" }));
+    entry.written_bytes = (!added.known).then_some(added.written);
+    Ok(entry)
 }
 
 fn list(args: &ListArgs, screen: &Screen) -> Result<Exit, Failure> {
@@ -108,15 +116,15 @@ fn show(args: &ShowArgs, screen: &Screen) -> Result<Exit, Failure> {
 
 fn verify(args: &StoreArgs, screen: &Screen) -> Result<Exit, Failure> {
     let store = open(args.store.as_deref())?;
-    let damage = store.verify().map_err(anyhow::Error::from)?;
-    let mut report = KernelReport::default();
-    for (record, error) in &damage {
+    let verified = store.verify().map_err(anyhow::Error::from)?;
+    let mut report = KernelReport { verified: Some(verified.kernels), ..KernelReport::default() };
+    for (record, error) in &verified.damage {
         let name = record.as_ref().and_then(|record| record.release.as_deref());
         report.damage.push(name.map_or_else(|| error.to_string(), |name| format!("{name}: {error}")));
         report.kernels.extend(record.as_ref().map(|record| KernelEntry::of(record, Some("damaged"))));
     }
     finish(&store, report, args.output, screen, view::list)?;
-    Ok(if damage.is_empty() { Exit::Success } else { Exit::Blocked })
+    Ok(if verified.damage.is_empty() { Exit::Success } else { Exit::Blocked })
 }
 
 fn prune(args: &PruneArgs, screen: &Screen) -> Result<Exit, Failure> {
@@ -169,7 +177,7 @@ fn compare(args: &DiffArgs, screen: &Screen) -> Result<Exit, Failure> {
 }
 
 /// The BTF of a kernel of the store, or of one in a file.
-fn btf_of(store: Option<&Path>, kernel: &str) -> Result<Bytes, Failure> {
+fn btf_of(store: Option<&str>, kernel: &str) -> Result<Bytes, Failure> {
     if Path::new(kernel).exists() {
         let kernels = kernel::read(&[kernel], Options { modules: false, image: false }).map_err(bad_input)?;
         let mut found = kernels.into_iter().filter_map(|kernel| kernel.btf);

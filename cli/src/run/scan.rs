@@ -131,7 +131,7 @@ fn matrix(args: &ScanArgs, finds: &Finds, parsed: &[Parsed]) -> Result<Matrix, F
         let kernels = kernel::read(&group, kernel::Options::ALL).map_err(|error| unreadable(error.into()))?;
         kernels.iter().for_each(&mut judge);
     }
-    if let Some(store) = args.store.as_deref().map(|path| kernel_store::open(Some(path))).transpose()? {
+    if let Some(store) = args.store.as_deref().map(|store| kernel_store::open(Some(store))).transpose()? {
         let mut records = Vec::new();
         for selector in &stored {
             records.extend(kernel_store::find(&store, &selector.display().to_string())?);
