@@ -4,6 +4,7 @@
 //! from its `linux-source` packages. These are GPL-2.0: they are built where they are needed and never committed.
 
 use crate::command::{self, cargo, command};
+use crate::kernels;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -17,13 +18,17 @@ const PARTS: [&str; 6] = [
     "scripts/bpf_doc.py",
 ];
 
-/// `[--core-cases]`: with it, only the kernel's own cases for CO-RE.
+/// `[--core-cases] [--all]`: the newest kernel of each series, or all; with `--core-cases` only the kernel's own cases for
+/// CO-RE, on no kernel.
 pub(crate) fn run(args: &[&str]) -> Result<(), String> {
-    let core_cases_alone = match args {
-        [] => false,
-        ["--core-cases"] => true,
-        _ => return Err("differential takes --core-cases or nothing".into()),
-    };
+    let (mut core_cases_alone, mut all) = (false, false);
+    for arg in args {
+        match *arg {
+            "--core-cases" => core_cases_alone = true,
+            "--all" => all = true,
+            _ => return Err("differential takes --core-cases and --all".into()),
+        }
+    }
     let debs = command::cache().join("debs");
     let packages = listed(&debs)?;
     let named = |path: &PathBuf, prefix: &str| {
@@ -36,23 +41,31 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
             debs.display()
         ));
     }
-    command::run(&mut cargo(&["build", "--release", "--package", "libbpf-peer"]))?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| command::root().join("target"), PathBuf::from);
-    let differential = target.join("release/differential");
     let mut selftests = Vec::new();
     for source in sources {
         selftests.push(build(source)?);
     }
+    let differential = tool()?;
     for directory in &selftests {
         command::run(command(&differential, &["core-cases"]).arg(directory))?;
     }
     if core_cases_alone {
         return Ok(());
     }
+    let mut compare = command(&differential, &["kernels"]);
+    for kernel in kernels::cached(all)? {
+        compare.arg("--kernel").args(kernel);
+    }
     let objects = packages.iter().filter(|path| !named(path, "linux-source-"));
-    let mut all = command(&differential, &["kernels"]);
-    command::run(all.arg(crate::kernels::directory()).args(objects).args(&selftests))
+    command::run(compare.arg("--objects").args(objects).args(&selftests))
+}
+
+/// Builds what compares, and returns its path.
+fn tool() -> Result<PathBuf, String> {
+    command::run(&mut cargo(&["build", "--release", "--package", "libbpf-peer"]))?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| command::root().join("target"), PathBuf::from);
+    Ok(target.join("release/differential"))
 }
 
 fn listed(directory: &Path) -> Result<Vec<PathBuf>, String> {
@@ -100,7 +113,13 @@ pub(crate) fn build(package: &Path) -> Result<PathBuf, String> {
         .output()
         .map_err(|err| format!("python3: {err}"))?;
     save(&include.join("bpf/bpf_helper_defs.h"), &helpers.stdout)?;
-    let types = command("bpftool", &["btf", "dump", "file", "/sys/kernel/btf/vmlinux", "format", "c"])
+    // The newest kernel's types, so that the programs are the same wherever they are built.
+    let newest = kernels::cached(false)?.pop().unwrap_or_default();
+    let vmlinux = top.join("vmlinux.btf");
+    command::run(command(&tool()?, &["btf"]).arg(&vmlinux).args(newest))?;
+    let types = command("bpftool", &["btf", "dump", "file"])
+        .arg(&vmlinux)
+        .args(["format", "c"])
         .output()
         .map_err(|err| format!("bpftool: {err}"))?;
     save(&include.join("vmlinux.h"), &types.stdout)?;

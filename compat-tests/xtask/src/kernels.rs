@@ -107,6 +107,34 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     }
 }
 
+/// The kernels of the cache, each as the packages that have its types and its configuration: the newest of each series and
+/// architecture, or all of them.
+pub(crate) fn cached(all: bool) -> Result<Vec<Vec<PathBuf>>, String> {
+    let directory = directory();
+    let entries = std::fs::read_dir(&directory).map_err(|err| format!("{}: {err}", directory.display()))?;
+    let files: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let package = |file: &String| file.split_once('_').map(|(package, _)| package.to_owned());
+    let names: Vec<String> = files.iter().filter_map(package).collect();
+    let mut kernels = Vec::new();
+    for series in table() {
+        for arch in ["amd64", "arm64"] {
+            let mut releases = series.releases(&names, arch);
+            releases.drain(..releases.len().saturating_sub(if all { usize::MAX } else { 1 }));
+            for release in releases {
+                let prefixes = series.packages.iter().filter(|prefix| **prefix != "linux-modules-");
+                let wanted: Vec<String> = prefixes.map(|prefix| format!("{prefix}{release}")).collect();
+                let of = |file: &&String| package(file).is_some_and(|name| wanted.contains(&name));
+                kernels.push(files.iter().filter(of).map(|file| directory.join(file)).collect());
+            }
+        }
+    }
+    if kernels.is_empty() {
+        return Err(format!("no kernels in {}; `cargo xtask kernels` brings some", directory.display()));
+    }
+    Ok(kernels)
+}
+
 impl Series<'_> {
     /// The releases of this series that have a first package in `names`, oldest first.
     fn releases<'n>(&self, names: &'n [String], arch: &str) -> Vec<&'n str> {

@@ -22,7 +22,7 @@ commands:
   ebpf --check    build them elsewhere and fail on any byte of difference
   kernels [SERIES…] [--arch amd64|arm64] [--all] [--list]
                   bring Debian's kernels into the cache: the newest of each series, with --all every one there is
-  differential [--core-cases]
+  differential [--core-cases] [--all]
                   hold relocation against libbpf's on the cache's objects and kernels, or on the kernel's own cases
   objects [CORPUS…]
                   bring objects that others wrote into the cache: libbpf-tools, xdp-tools, systemd, kernel selftests

@@ -1,11 +1,13 @@
 //! Holds our relocation against libbpf's, instruction for instruction. `cargo xtask differential` runs it.
 //!
-//! `kernels DIRECTORY SOURCE…`: every object found in the sources against every kernel of the directory. libbpf looks
-//! externs up in `/sys/kernel/btf/vmlinux` and in the running kernel's configuration: each kernel gets a process whose
-//! mount namespace has its own there.
+//! `kernels --kernel FILE… … --objects SOURCE…`: every object found in the sources against every kernel, two kernels at
+//! a time, each read from its files when its turn comes. libbpf looks externs up in `/sys/kernel/btf/vmlinux` and in the
+//! running kernel's configuration: each kernel gets a process whose mount namespace has its own there.
 //!
 //! `core-cases DIRECTORY`: the kernel's own cases, every `test_core_reloc_*.o` against the types of every
-//! `btf__core_reloc_*.o`.
+//! `btf__core_reloc_*.o`, and by name the pairs that its own tests have.
+//!
+//! `btf OUT FILE…`: a kernel's types, for those who want a header of them.
 
 use btf_catalog::core::{KernelSide, KernelSymbol, TargetBtf};
 use btf_catalog::kernel::{self, KernelConfig, Options};
@@ -16,7 +18,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 const ACCEPTED: &str = include_str!("../../data/accepted.tsv");
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -36,11 +40,14 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words[..] {
-        ["kernels", directory, ref sources @ ..] if !sources.is_empty() => kernels(directory, sources),
+        ["kernels", ref rest @ ..] => kernels(rest),
+        ["btf", out, ref files @ ..] => btf(out, files).map(|()| true),
         ["core-cases", directory] => core_cases(Path::new(directory)),
         ["one", btf, config, ref objects @ ..] => one(btf, config, objects).map(|()| true),
         _ => {
-            eprintln!("usage: differential kernels DIRECTORY SOURCE… | core-cases DIRECTORY");
+            eprintln!(
+                "usage: differential kernels --kernel FILE… … --objects SOURCE… | core-cases DIRECTORY | btf OUT FILE…"
+            );
             return ExitCode::from(2);
         }
     };
@@ -80,26 +87,77 @@ impl Drop for Scratch {
     }
 }
 
-/// Every kernel of `directory` against every object in `sources`; whether all that differs is accepted.
-fn kernels(directory: &str, sources: &[&str]) -> Result<bool, String> {
+/// What of a kernel's files is read: neither modules nor image.
+const IDENTITY: Options = Options { modules: false, image: false };
+/// Kernels that are compared at a time.
+const AT_A_TIME: usize = 2;
+
+/// Writes the types of the kernel in `files`.
+fn btf(out: &str, files: &[&str]) -> Result<(), String> {
+    let kernels = kernel::read(files, IDENTITY).map_err(|error| error.to_string())?;
+    let types = kernels.into_iter().find_map(|kernel| kernel.btf);
+    write(Path::new(out), &types.ok_or_else(|| format!("no BTF in {}", files.join(" ")))?)
+}
+
+/// Every kernel against every object; whether all that differs is accepted.
+fn kernels(args: &[&str]) -> Result<bool, String> {
+    let (mut kernels, mut sources) = (Vec::<Vec<&str>>::new(), None);
+    for arg in args {
+        match (*arg, &mut sources) {
+            ("--kernel", None) => kernels.push(Vec::new()),
+            ("--objects", None) => sources = Some(Vec::new()),
+            (source, Some(sources)) => sources.push(source),
+            (file, None) => kernels.last_mut().ok_or("a file before --kernel")?.push(file),
+        }
+    }
     let scratch = Scratch::new()?;
-    let objects = objects(sources, &scratch.0)?;
-    let options = Options { modules: false, image: false };
-    let kernels = kernel::read(&[directory], options).map_err(|error| format!("{directory}: {error}"))?;
-    let mut report = Report::default();
-    for kernel in &kernels {
+    let objects = objects(&sources.unwrap_or_default(), &scratch.0)?;
+    println!("{} kernels, {} objects", kernels.len(), objects.len());
+    let next = AtomicUsize::new(0);
+    let report = Mutex::new(Report::default());
+    let work = || -> Result<(), String> {
+        while let Some((number, files)) = {
+            let number = next.fetch_add(1, Relaxed);
+            kernels.get(number).map(|files| (number, files))
+        } {
+            let began = Instant::now();
+            let found = kernel(number, files, &objects, &scratch.0)?;
+            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            for (name, lines) in found {
+                report.add(&name, &lines, began.elapsed())?;
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads = [(); AT_A_TIME].map(|()| scope.spawn(work));
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or(Err("a thread panicked".to_owned())))
+    })?;
+    Ok(report.into_inner().unwrap_or_else(PoisonError::into_inner).print())
+}
+
+/// Compares the objects against the kernel in `files`: its name, and the lines that its process printed.
+fn kernel(
+    number: usize,
+    files: &[&str],
+    objects: &[PathBuf],
+    scratch: &Path,
+) -> Result<Vec<(String, String)>, String> {
+    let mut found = Vec::new();
+    for kernel in kernel::read(files, IDENTITY).map_err(|error| format!("{}: {error}", files.join(" ")))? {
         let name = kernel.release.clone().unwrap_or_else(|| kernel.sources.join(" "));
-        let (Some(btf), Some(config)) = (&kernel.btf, &kernel.config) else {
-            println!(
-                "{name}: left out, without {}",
-                if kernel.btf.is_none() { "BTF" } else { "configuration" }
-            );
+        let Some(btf) = &kernel.btf else {
+            println!("{name}: left out, without BTF");
             continue;
         };
-        let (btf_path, config_path) = (scratch.0.join("vmlinux.btf"), scratch.0.join("config"));
+        let own = |what: &str| scratch.join(format!("{number}.{what}"));
+        let (btf_path, config_path) = (own("btf"), own("config"));
         write(&btf_path, btf)?;
-        let mut lines = String::new();
-        for (option, value) in &config.options {
+        // Without its configuration it is compared all the same, as a kernel that sets no option.
+        let mut lines = String::from("CONFIG_BPF=y\n");
+        for (option, value) in kernel.config.iter().flat_map(|config| &config.options) {
             lines.extend([option, "=", value, "\n"]);
         }
         write(&config_path, lines.as_bytes())?;
@@ -109,16 +167,19 @@ fn kernels(directory: &str, sources: &[&str]) -> Result<bool, String> {
             .args([&btf_path, &config_path, &myself])
             .arg("one")
             .args([&btf_path, &config_path])
-            .args(&objects)
+            .args(objects)
             .stderr(Stdio::inherit())
             .output()
             .map_err(|error| format!("unshare: {error}"))?;
         if !child.status.success() {
             return Err(format!("{name}: {}; this needs root", child.status));
         }
-        report.add(&name, &String::from_utf8_lossy(&child.stdout))?;
+        found.push((name, String::from_utf8_lossy(&child.stdout).into_owned()));
+        for path in [btf_path, config_path] {
+            let _ = std::fs::remove_file(path);
+        }
     }
-    Ok(report.print())
+    Ok(found)
 }
 
 /// Writes the objects of this machine's byte order that are in the sources to `to`, and returns their paths.
@@ -154,7 +215,7 @@ struct Report {
 const COLUMNS: [&str; 6] = ["objects", "entries", "equal", "refused by both", "CO-RE relocations", "externs"];
 
 impl Report {
-    fn add(&mut self, kernel: &str, lines: &str) -> Result<(), String> {
+    fn add(&mut self, kernel: &str, lines: &str, took: Duration) -> Result<(), String> {
         let mut counted = false;
         for line in lines.lines() {
             if let Some(counts) = line.strip_prefix("counts\t") {
@@ -165,7 +226,7 @@ impl Report {
                     .map(|(name, n): (_, usize)| format!("{n} {name}"))
                     .collect();
                 self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-                println!("{kernel}: {}", shown.join(", "));
+                println!("{kernel}: {} in {} s", shown.join(", "), took.as_secs());
                 counted = true;
             } else if let Some(difference) = line.strip_prefix("differs\t") {
                 let mut fields = difference.splitn(3, '\t');
