@@ -278,11 +278,15 @@ impl Btf {
 
     /// The first own or base type of that kind with exactly that name.
     pub fn find_by_name_kind(&self, name: &str, kind: BtfKind) -> Option<TypeId> {
-        self.base.as_ref().and_then(|base| base.find_by_name_kind(name, kind)).or_else(|| {
-            self.own_with_essential_name(essential_name(name), kind).find(|id| {
-                let ty = self.ty(*id);
-                ty.kind() == kind && ty.name() == name
-            })
+        let base = self.base.as_ref().and_then(|base| base.find_by_name_kind(name, kind));
+        base.or_else(|| self.find_own_by_name_kind(name, kind))
+    }
+
+    /// The same without its base: of a module, what it adds to the kernel.
+    pub fn find_own_by_name_kind(&self, name: &str, kind: BtfKind) -> Option<TypeId> {
+        self.own_with_essential_name(essential_name(name), kind).find(|id| {
+            let ty = self.ty(*id);
+            ty.kind() == kind && ty.name() == name
         })
     }
 

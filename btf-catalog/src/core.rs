@@ -5,7 +5,8 @@
 //! answer to every relocation is kept: a poisoned instruction is only a failure if it can be reached, and that is for
 //! others to find out.
 //!
-//! `externs` answers what an object declares and the kernel or its configuration must define.
+//! `externs` answers what an object declares and the kernel or its configuration must define, `struct_ops` which of the
+//! kernel's structures an object's are.
 //!
 //! `spec` reads an access as the compiler recorded it, `candidate` finds the kernel's types of the same name,
 //! `matching` decides whether types and fields agree, `resolve` computes the value, `patch` writes it.
@@ -17,6 +18,7 @@ mod matching;
 mod patch;
 mod resolve;
 mod spec;
+mod struct_ops;
 #[cfg(test)]
 mod tests;
 mod touched;
@@ -25,6 +27,7 @@ pub use candidate::TargetBtf;
 pub use externs::{ExternOutcome, KernelSide, KernelSymbol, POISON_KFUNC_BASE, Resolution};
 pub use patch::POISON_IMM;
 pub use spec::CoreReloKind;
+pub use struct_ops::{StructOpsLink, StructOpsOutcome, StructOpsSlot};
 
 use crate::btf::{Btf, TypeId};
 use crate::ext::CoreReloRecord;
@@ -55,10 +58,26 @@ pub struct Relocated {
     pub insn_off: usize,
     /// What was asked.
     pub kind: CoreReloKind,
+    /// The type of the object that it is about.
+    pub ty: TypeId,
     /// The access, as text: `struct task_struct.pid`.
     pub access: String,
     /// What came out.
     pub outcome: ReloOutcome,
+    /// Where the kernel has types of that name.
+    pub found: Found,
+}
+
+/// Where the kernel has the types that a relocation may mean. Modules are only looked at where the kernel itself has none:
+/// with other modules another answer may come out of anything but [`Found::Kernel`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// In the kernel itself, or no type of the kernel was asked for.
+    Kernel,
+    /// In modules: the first one's index in [`TargetBtf::modules`].
+    Module(usize),
+    /// In nothing that was looked at.
+    Nowhere,
 }
 
 /// What came out of one relocation.
@@ -115,8 +134,10 @@ pub struct Relocator<'a> {
 #[derive(Clone)]
 struct Answer {
     kind: CoreReloKind,
+    ty: TypeId,
     access: String,
     resolved: Resolved,
+    found: Found,
 }
 
 /// Where the answer to a record is to be written.
@@ -220,7 +241,8 @@ impl<'a> Relocator<'a> {
             spec::parse(local, record.type_id, access_string, kind).map_err(|what| fail(raw(), what))?;
         let access = spec.describe(local);
         if kind == CoreReloKind::TypeIdLocal {
-            return Ok(Answer { kind, access, resolved: Resolved::local_type_id(record.type_id) });
+            let resolved = Resolved::local_type_id(record.type_id);
+            return Ok(Answer { kind, ty: record.type_id, access, resolved, found: Found::Kernel });
         }
         let found = match self.found.entry(record.type_id) {
             hash_map::Entry::Occupied(known) => known.into_mut(),
@@ -232,13 +254,18 @@ impl<'a> Relocator<'a> {
                 vacant.insert(found)
             }
         };
+        let place = match found.0.first().map(|first| first.place.checked_sub(1)) {
+            None => Found::Nowhere,
+            Some(None) => Found::Kernel,
+            Some(Some(module)) => Found::Module(module),
+        };
         // Of several, those that this relocation rules out are missing to the next.
         let alone = found.0.len() <= 1;
         let candidates =
             if alone { found } else { narrowed.entry(record.type_id).or_insert_with(|| found.clone()) };
         let resolved = resolve::resolve(local, &spec, candidates, self.target, &mut self.visits)
             .map_err(|what| fail(access.clone(), what))?;
-        let answer = Answer { kind, access, resolved };
+        let answer = Answer { kind, ty: record.type_id, access, resolved, found: place };
         if alone {
             self.answers.insert(record.order, answer.clone());
         }
@@ -254,6 +281,13 @@ impl Answer {
             None if self.kind.is_question() => ReloOutcome::Exists(self.resolved.new_value != 0),
             None => ReloOutcome::Value(self.resolved.new_value),
         };
-        Relocated { insn_off, kind: self.kind, access: self.access.clone(), outcome }
+        Relocated {
+            insn_off,
+            kind: self.kind,
+            ty: self.ty,
+            access: self.access.clone(),
+            outcome,
+            found: self.found,
+        }
     }
 }

@@ -10,10 +10,12 @@ mod externs;
 mod link;
 mod maps;
 mod section;
+mod struct_ops;
 
 pub use externs::{Extern, ExternKind, KconfigFormat, KconfigSlot};
 pub use maps::{MapDef, Pinning};
 pub use section::SectionKind;
+pub use struct_ops::StructOps;
 
 use crate::btf::{Btf, BtfError, TypeId};
 use crate::ext::{BtfExt, CoreReloRecord, ExtError, LineInfo};
@@ -94,6 +96,8 @@ pub struct BpfObject {
     pub maps: Vec<MapDef>,
     /// Symbols that the kernel must provide, in libbpf's order.
     pub externs: Vec<Extern>,
+    /// The structures of programs that it gives to the kernel.
+    pub struct_ops: Vec<StructOps>,
     /// What else its loader has to do before the kernel sees it, in words: values to put into maps, struct_ops to
     /// register.
     pub left_to_loader: Vec<String>,
@@ -195,6 +199,7 @@ impl BpfObject {
         });
         let left_to_loader = left_to_loader(&file);
         let entries = link::entries(&file, &ext, btf.as_ref(), &maps, &externs)?;
+        let struct_ops = struct_ops::read(&file, btf.as_ref(), &entries)?;
         Ok(BpfObject {
             big_endian: file.big_endian,
             license,
@@ -204,6 +209,7 @@ impl BpfObject {
             text_relos: link::text_relos(&file, &ext),
             maps,
             externs,
+            struct_ops,
             left_to_loader,
         })
     }
@@ -222,7 +228,9 @@ impl BpfObject {
 fn left_to_loader(file: &elf::File) -> Vec<String> {
     let sections = file.sections.iter().filter_map(|section| match section.name {
         ".maps" if !section.relocs.is_empty() => Some("initial values of its maps".to_owned()),
-        name if name.starts_with(".struct_ops") => Some(format!("the structures of section {name}")),
+        name if name.trim_start_matches('?').starts_with(".struct_ops") => {
+            Some(format!("the structures of section {name}"))
+        }
         name if name.starts_with(".addr_space.") => Some(format!("the arena's variables of section {name}")),
         _ => None,
     });

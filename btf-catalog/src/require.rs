@@ -16,6 +16,7 @@ pub use insns::{ContextReads, IsaFeature};
 pub use need::{Need, Needed, SourceLine, needs, source_line, stack_depth};
 pub use value::managed_fields;
 
+use crate::btf::essential_name;
 use crate::core::CoreReloKind;
 use crate::object::{BpfObject, Entry, ExternKind, Pinning};
 use crate::reach::slots;
@@ -62,6 +63,8 @@ pub struct EntryRequirements {
     pub target_module: Option<String>,
     /// Whether the target is looked up in the kernel's own BTF.
     pub attach_btf: bool,
+    /// For struct_ops: the structure, and the member of it, that the first map which refers to it has it in.
+    pub struct_ops: Option<(String, String)>,
     /// Whether it may sleep.
     pub sleepable: bool,
     /// Helpers that it calls.
@@ -171,6 +174,7 @@ pub fn of_entry(object: &BpfObject, entry: &Entry) -> EntryRequirements {
         target: kind.and_then(|kind| kind.target.clone()),
         target_module: kind.and_then(|kind| kind.target_module.clone()),
         attach_btf: kind.is_some_and(|kind| kind.attach_btf),
+        struct_ops: struct_ops_member(object, entry),
         sleepable: kind.is_some_and(|kind| kind.sleepable),
         helpers: slots(&entry.insns)
             .filter(|(_, insn)| insn.is_helper_call())
@@ -191,6 +195,18 @@ pub fn of_entry(object: &BpfObject, entry: &Entry) -> EntryRequirements {
         xdp_frags: kind.is_some_and(|kind| kind.xdp_frags),
         guarded: reads_rodata || asks_types || !entry.extern_refs.is_empty(),
     }
+}
+
+/// Names of the structure and of the member that a struct_ops program is written for.
+fn struct_ops_member(object: &BpfObject, entry: &Entry) -> Option<(String, String)> {
+    let btf = object.btf.as_ref()?;
+    object.struct_ops.iter().find_map(|map| {
+        let of = |(_, index): &&(usize, usize)| object.entries[*index].name == entry.name;
+        let (member, _) = map.programs.iter().find(of)?;
+        let structure = btf.ty(map.ty);
+        let member = structure.members().nth(*member)?;
+        Some((essential_name(structure.name()).to_owned(), member.name.to_owned()))
+    })
 }
 
 #[cfg(test)]
@@ -223,6 +239,7 @@ mod tests {
                 entries: vec![entry],
                 maps: Vec::new(),
                 externs: Vec::new(),
+                struct_ops: Vec::new(),
                 left_to_loader: Vec::new(),
                 text_relos: Vec::new(),
             };

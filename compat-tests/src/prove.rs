@@ -4,14 +4,15 @@
 //! and put to its kernel, the best variant first, until one runs. Asking the kernel is the caller's ([`Loader`]), so that
 //! the same plan serves this host, a micro-VM and a saved profile.
 
-use crate::loader::{Cause, EntryLoad, LoadOptions, LoadReport, Stage, has_special_fields, job};
-use btf_catalog::core::{RelocatedEntry, Relocator, TargetBtf};
+use crate::loader::{self, Cause, EntryLoad, LoadOptions, LoadReport, Stage, has_special_fields, job};
+use btf_catalog::core::{ExternOutcome, RelocatedEntry, Relocator, Resolution, TargetBtf};
 use btf_catalog::object::Entry;
 use btf_catalog::require::{self, Requirements};
 use btf_catalog::{BpfObject, BtfKind, ProgType, TypeId};
 use ebpf::{Catalog, Program, Variant};
 use probe_matrix::assess::{self, Node};
 use probe_matrix::facts::{Evidence, Facts, Support};
+use probe_matrix::probe::linkage::Linkage;
 use probe_matrix::reasons::reason;
 use probe_matrix::select::{Candidate, Load, select};
 use probe_matrix::sys::name_errnos;
@@ -40,6 +41,8 @@ pub struct Target<'a> {
     pub facts: &'a Facts,
     /// The types of its kernel.
     pub btf: Option<&'a TargetBtf>,
+    /// What its kernel defines beside types; looked at where there are types.
+    pub linkage: Option<&'a Linkage>,
 }
 
 /// Puts a job to the node's kernel.
@@ -218,13 +221,13 @@ pub fn preflight(
             if ask_kernel {
                 leave_to_the_verifier(&mut candidate.checks);
             }
-            let relocated = relocate(&object, &requirements, target.btf, ask_kernel, &mut candidate);
+            let relocated = relocate(&object, &requirements, target, ask_kernel, &mut candidate);
             let mut notes = Vec::new();
             let load = match (&mut loader, relocated) {
                 // A degraded variant is not loaded once one runs without loss: nothing would come of it.
                 (Some(loader), Some(relocated)) if !candidate.is_ruled_out() && !found_one => {
                     on_event(Event::Loading { program: &program.name, variant: &variant.name });
-                    load(&object, &relocated, options, loader, &mut notes)?
+                    load(&object, &relocated, target, options, loader, &mut notes)?
                 }
                 _ => Load::NotTried,
             };
@@ -257,7 +260,20 @@ fn leave_to_the_verifier(checks: &mut [Check]) {
 struct Ready<'a> {
     entry: &'a Entry,
     relocated: RelocatedEntry,
-    attach_btf_id: u32,
+    attach: AttachTarget<'a>,
+}
+
+/// An object ready to be loaded.
+struct Linked<'a> {
+    entries: Vec<Ready<'a>>,
+    resolution: Option<Resolution>,
+}
+
+/// A type of the kernel that an entry attaches to: its id, and its module where it is one's.
+#[derive(Clone, Copy, Default)]
+struct AttachTarget<'a> {
+    btf_id: TypeId,
+    module: Option<&'a str>,
 }
 
 /// Applies the CO-RE relocations of all entries that are loaded, and notes what they found missing.
@@ -267,10 +283,11 @@ struct Ready<'a> {
 fn relocate<'a>(
     object: &'a BpfObject,
     requirements: &Requirements,
-    btf: Option<&TargetBtf>,
+    target: Target<'a>,
     ask_kernel: bool,
     candidate: &mut Candidate,
-) -> Option<Vec<Ready<'a>>> {
+) -> Option<Linked<'a>> {
+    let btf = target.btf;
     let open = candidate.checks.len();
     if object.entries.is_empty() {
         candidate.faults.push(reason("PTL0101", &candidate.variant, "the object has no program"));
@@ -281,10 +298,20 @@ fn relocate<'a>(
             "every program of the object waits for its loader to choose it (`?` before the section's name)";
         candidate.checks.push(undecided("PTL0104", "choosing a program".to_owned(), why.to_owned()));
     }
+    let resolution = target.linkage.zip(btf).map(|(linkage, btf)| linkage.resolve(object, btf));
     // Those of entries that are not loaded too: libbpf resolves all of them, and fails with any.
-    for ext in &object.externs {
-        let why = "externs are not resolved by this build".to_owned();
-        candidate.checks.push(undecided("PTL0104", format!("extern {}", ext.name), why));
+    for (at, ext) in object.externs.iter().enumerate() {
+        let open = match resolution.as_ref().map(|resolution| &resolution.outcomes[at]) {
+            None => "the node's kernel is not at hand".to_owned(),
+            Some(ExternOutcome::Unknown(why)) => why.clone(),
+            Some(ExternOutcome::Address(None)) => "its address is not known".to_owned(),
+            Some(ExternOutcome::Refused(why)) => {
+                candidate.faults.push(reason("PTL0217", &ext.name, why.clone()));
+                continue;
+            }
+            Some(_) => continue,
+        };
+        candidate.checks.push(undecided("PTL0104", format!("extern {}", ext.name), open));
     }
     for map in object.maps.iter().filter(|map| map.data.is_some()) {
         let types = object.btf.as_ref().zip(map.value_type);
@@ -323,7 +350,12 @@ fn relocate<'a>(
             }
         };
         let relocated = match relocated {
-            Ok(relocated) => relocated,
+            Ok(mut relocated) => {
+                if let Some(resolution) = &resolution {
+                    resolution.apply(object, entry, &mut relocated.insns);
+                }
+                relocated
+            }
             Err(error) => {
                 candidate.faults.push(reason("PTL0302", &entry.name, error.to_string()));
                 continue;
@@ -342,11 +374,11 @@ fn relocate<'a>(
                 candidate.faults.push(reason("PTL0301", &entry.name, format!("{what}: {why}")));
             }
         }
-        let attach_btf_id = btf.and_then(|btf| attach_target(entry, btf)).map_or(0, |id| id.0);
-        ready.push(Ready { entry, relocated, attach_btf_id });
+        let attach = btf.and_then(|btf| attach_target(entry, btf)).unwrap_or_default();
+        ready.push(Ready { entry, relocated, attach });
     }
     let loadable = candidate.checks[open..].iter().all(|check| check.code == "PTL0301");
-    (loadable && candidate.faults.is_empty()).then_some(ready)
+    (loadable && candidate.faults.is_empty()).then_some(Linked { entries: ready, resolution })
 }
 
 /// A check of the load stage that only loading can settle, or a loader that can do more.
@@ -375,20 +407,15 @@ fn beyond_this_loader(entry: &Entry, btf: Option<&TargetBtf>) -> Option<String> 
     let Some(target) = &kind.target else {
         return Some("what it attaches to is chosen when it is loaded".to_owned());
     };
-    if let Some(module) = &kind.target_module {
-        return Some(format!("{target} of module {module}: targets in modules are not loaded by this build"));
-    }
     let Some(btf) = btf else { return Some("the types of the node's kernel are not at hand".to_owned()) };
-    // Without a module to look in, that it is missing is a fact and a check of its own.
-    let elsewhere = attach_target(entry, btf).is_none()
-        && (!btf.modules.is_empty() || btf.vmlinux.stopped_at().is_some());
-    elsewhere.then(|| {
-        format!("{target} is not in the kernel itself; targets in modules are not loaded by this build")
-    })
+    // Where all types are read, that it is missing is a fact and a check of its own.
+    (btf.vmlinux.stopped_at().is_some() && attach_target(entry, btf).is_none())
+        .then(|| format!("{target} may be among the types of the kernel that could not be read"))
 }
 
-/// The type in the kernel's BTF that an entry attaches to, as libbpf's `libbpf_find_attach_btf_id()` names it.
-fn attach_target(entry: &Entry, btf: &TargetBtf) -> Option<TypeId> {
+/// The type in the kernel's BTF that an entry attaches to, as libbpf's `libbpf_find_attach_btf_id()` names it: the
+/// kernel's own, else the first module's, or that of the module that the section names.
+fn attach_target<'a>(entry: &Entry, btf: &'a TargetBtf) -> Option<AttachTarget<'a>> {
     let kind = entry.kind.as_ref().filter(|kind| kind.attach_btf)?;
     let target = kind.target.as_deref()?;
     let (name, btf_kind) = match kind.prefix.split('.').next().unwrap_or(kind.prefix) {
@@ -397,23 +424,36 @@ fn attach_target(entry: &Entry, btf: &TargetBtf) -> Option<TypeId> {
         "iter" => (format!("bpf_iter_{target}"), BtfKind::Func),
         _ => (target.to_owned(), BtfKind::Func),
     };
-    btf.vmlinux.find_by_name_kind(&name, btf_kind)
+    let own = btf.vmlinux.find_by_name_kind(&name, btf_kind).filter(|_| kind.target_module.is_none());
+    if let Some(btf_id) = own {
+        return Some(AttachTarget { btf_id, module: None });
+    }
+    btf.modules
+        .iter()
+        .filter(|(module, _)| kind.target_module.as_ref().is_none_or(|wanted| wanted == module))
+        .find_map(|(module, types)| {
+            let btf_id = types.find_own_by_name_kind(&name, btf_kind)?;
+            Some(AttachTarget { btf_id, module: Some(module) })
+        })
 }
 
 /// Loads all entries of an object and says what that means.
 fn load(
     object: &BpfObject,
-    ready: &[Ready],
+    linked: &Linked,
+    target: Target,
     options: &Options,
     loader: &mut Loader,
     notes: &mut Vec<String>,
 ) -> Result<Load, ProveError> {
     let mut entries = Vec::new();
-    for Ready { entry, relocated, attach_btf_id } in ready {
+    for Ready { entry, relocated, attach } in &linked.entries {
         let Some(load) = EntryLoad::new(entry, &relocated.insns) else { continue };
-        entries.push(EntryLoad { attach_btf_id: *attach_btf_id, ..load });
+        entries.push(EntryLoad { attach_btf_id: attach.btf_id.0, attach_module: attach.module, ..load });
     }
-    let report = loader(&job(object, &entries, options.load)?)?;
+    let externs = linked.resolution.as_ref().zip(target.btf);
+    let externs = externs.map(|(resolution, types)| loader::Linked { resolution, types });
+    let report = loader(&job(object, &entries, externs, options.load)?)?;
     notes.clone_from(&report.notes);
     let accepted = report.accepted.iter().map(|accepted| (accepted.entry.as_str(), accepted.log.as_str()));
     let failed = report.failures.iter().map(|f| (f.subject.as_deref().unwrap_or("object"), f.log.as_str()));

@@ -1,6 +1,6 @@
 //! The loader on this machine's kernel, through a worker process. Everything here needs root; nothing is attached.
 
-use btf_catalog::core::{Relocator, TargetBtf};
+use btf_catalog::core::{Relocator, StructOpsLink, TargetBtf};
 use btf_catalog::insn::{CALL, EXIT, Insn, LD_IMM64};
 use btf_catalog::object::{Entry, Function, MapDef, MapRef};
 use btf_catalog::{AttachType, BpfObject, Btf, BtfKind, MapType, ProgType};
@@ -8,9 +8,12 @@ use bytes::Bytes;
 use compat_tests::loader::{self, Cause, EntryLoad, LoadOptions, LoadReport, Stage};
 use ebpf::Catalog;
 use libtest_mimic::{Arguments, Failed, Trial};
+use probe_matrix::probe::linkage::Linkage;
+use probe_matrix::probe::root::HostRoot;
 use probe_matrix::sys::{Kernel, ObjectKind};
 use probe_matrix::worker::{self, WorkerError};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -28,6 +31,8 @@ fn main() -> ExitCode {
         maps_of_every_type_are_made_and_nothing_is_left
         an_object_of_clang_loads_with_its_btf
         externs_of_a_program_that_is_not_loaded_change_nothing
+        externs_are_linked_as_libbpf_does
+        structures_of_programs_are_linked_as_libbpf_does
         every_shipped_variant_loads_or_is_refused_for_a_reason
         rodata_is_constant_to_the_verifier
         a_refusal_carries_the_verifiers_words
@@ -52,6 +57,11 @@ fn main() -> ExitCode {
             Ok(())
         })
     });
+    let cached = Trial::test("root_objects_of_the_cache_load_as_with_libbpf", || {
+        objects_of_the_cache_load_as_with_libbpf();
+        Ok(())
+    });
+    let trials = trials.chain([cached.with_ignored_flag(true)]);
     // One at a time: the lists of what the kernel holds are compared.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
@@ -92,6 +102,7 @@ fn object(entries: Vec<Entry>, maps: Vec<MapDef>) -> BpfObject {
         entries,
         maps,
         externs: Vec::new(),
+        struct_ops: Vec::new(),
         left_to_loader: Vec::new(),
         text_relos: Vec::new(),
     }
@@ -132,10 +143,10 @@ fn try_load(
             attach_type: attach.map(|(attach, _)| attach),
             flags: 0,
             attach_btf_id: attach.map_or(0, |(_, id)| id),
-            attach_btf_obj_id: 0,
+            attach_module: None,
         })
         .collect();
-    let job = loader::job(object, &loads, options).expect("a request is JSON");
+    let job = loader::job(object, &loads, None, options).expect("a request is JSON");
     loader::run(&job, Instant::now() + deadline, &AtomicBool::new(false)).map(|(report, _)| report)
 }
 
@@ -242,6 +253,137 @@ fn externs_of_a_program_that_is_not_loaded_change_nothing() {
     );
 }
 
+/// Whether an entry was accepted, or why it was not.
+type Answer = Result<(), String>;
+
+/// What the kernel says of each entry, loaded alone, and what libbpf makes of it: name, ours, theirs.
+fn beside_libbpf(bytes: &[u8], target: &TargetBtf) -> Vec<(String, Answer, Answer)> {
+    let object = BpfObject::parse(bytes.to_vec()).expect("an object");
+    let linkage = Linkage::read(HostRoot::local(), target);
+    let resolution = linkage.resolve(&object, target);
+    let ops = StructOpsLink::new(&object, target, true);
+    let refused = resolution.refused(&object).map(|(ext, why)| format!("extern {}: {why}", ext.name));
+    let refused = refused.or_else(|| ops.refused(&object).map(|(map, why)| format!("{}: {why}", map.name)));
+    let mut relocator = Relocator::new(&object, target);
+    let entries = libbpf_peer::load::entries(bytes).expect("libbpf opens it");
+    let ours = |name: &str, relocator: &mut Relocator| {
+        let entry = object.entries.iter().find(|entry| entry.name == name).ok_or("no such entry")?;
+        if let Some(why) = &refused {
+            return Err(why.clone());
+        }
+        let mut relocated = relocator.relocate(entry).map_err(|error| error.to_string())?;
+        resolution.apply(&object, entry, &mut relocated.insns);
+        let load = EntryLoad::new(entry, &relocated.insns).ok_or("a section that no loader knows")?;
+        let slot = object.entries.iter().position(|other| other.name == name).and_then(|at| ops.slots[at]);
+        let load = match slot {
+            Some(slot) => EntryLoad {
+                attach_btf_id: slot.structure.0,
+                attach_type: Some(AttachType(slot.member)),
+                ..load
+            },
+            None if load.prog_type == ProgType::STRUCT_OPS => {
+                return Err("no structure refers to it".to_owned());
+            }
+            None => {
+                let id = attach_btf_id(entry, &target.vmlinux).ok_or("a target that is not there")?;
+                EntryLoad { attach_btf_id: id, ..load }
+            }
+        };
+        let linked = loader::Linked { resolution: &resolution, types: target };
+        let job =
+            loader::job(&object, &[load], Some(linked), LoadOptions::default()).expect("a request is JSON");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (report, _) = loader::run(&job, deadline, &AtomicBool::new(false)).expect("a worker");
+        report.failures.first().map_or(Ok(()), |failure| Err(failure.message.clone()))
+    };
+    let mut compared = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let theirs = libbpf_peer::load::load(bytes, Some(index));
+        let theirs =
+            if theirs.errno == 0 { Ok(()) } else { Err(format!("errno {}: {}", theirs.errno, theirs.log)) };
+        compared.push((entry.program.clone(), ours(&entry.program, &mut relocator), theirs));
+    }
+    compared
+}
+
+fn this_kernel() -> TargetBtf {
+    probe_matrix::probe::btf::types(&HostRoot::local()).expect("this kernel has BTF")
+}
+
+fn externs_are_linked_as_libbpf_does() {
+    let bytes = include_bytes!("../cases/externs/linked.bpfel.o");
+    let compared = beside_libbpf(bytes, &this_kernel());
+    let names: Vec<_> = compared.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["options", "symbols", "functions", "untested"]);
+    for (name, ours, theirs) in &compared {
+        assert_eq!(ours.is_ok(), theirs.is_ok(), "{name}: {ours:?} against {theirs:?}");
+        // What `symbols` refers to has an address only with CONFIG_KALLSYMS_ALL.
+        if name != "symbols" {
+            assert_eq!(ours.is_ok(), name != "untested", "{name}: {ours:?}");
+        }
+    }
+}
+
+fn structures_of_programs_are_linked_as_libbpf_does() {
+    let bytes = include_bytes!("../cases/externs/struct_ops.bpfel.o");
+    let target = this_kernel();
+    for (name, ours, theirs) in beside_libbpf(bytes, &target) {
+        // libbpf leaves `left` out and loads the rest.
+        assert!(theirs.is_ok(), "{name}: {theirs:?}");
+        assert_eq!(ours.is_ok(), name != "left", "{name}: {ours:?}");
+    }
+    let mut object = BpfObject::parse(&bytes[..]).expect("clang's object");
+    let ops = StructOpsLink::new(&object, &target, true);
+    let member = |entry: usize| {
+        let slot = ops.slots[entry]?;
+        Some(target.vmlinux.ty(slot.structure).members().nth(slot.member as usize)?.name.to_owned())
+    };
+    for (at, entry) in object.entries.iter().enumerate() {
+        let expected = Some(entry.name.clone()).filter(|name| name != "left");
+        assert_eq!((ops.autoload[at], member(at)), (expected.is_some(), expected));
+    }
+    // A member that the kernel does not have may only be zero.
+    object.struct_ops[1].autocreate = true;
+    let ops = StructOpsLink::new(&object, &target, true);
+    let (map, why) = ops.refused(&object).expect("the kernel has no such member");
+    assert!(map.name == "not_created" && why.contains("portolan_of_no_kernel"), "{why}");
+}
+
+/// The objects that `cargo xtask objects` brings.
+fn objects_of_the_cache_load_as_with_libbpf() {
+    let home = std::env::var_os("HOME").expect("a home directory");
+    let cache = Path::new(&home).join(".cache/portolan/objects");
+    let target = this_kernel();
+    let (mut agree, mut with_externs) = ([0, 0], 0);
+    let mut differ = Vec::new();
+    let mut open = vec![cache];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).expect("a directory");
+            open.extend(entries.map(|entry| entry.expect("a directory entry").path()));
+            continue;
+        }
+        let bytes = std::fs::read(&path).expect("a file");
+        if libbpf_peer::load::entries(&bytes).is_err() || BpfObject::parse(bytes.clone()).is_err() {
+            continue;
+        }
+        with_externs += usize::from(!BpfObject::parse(bytes.clone()).expect("as before").externs.is_empty());
+        for (name, ours, theirs) in beside_libbpf(&bytes, &target) {
+            if ours.is_ok() == theirs.is_ok() {
+                agree[usize::from(ours.is_ok())] += 1;
+            } else {
+                differ.push(format!("{} {name}: {ours:?} against {theirs:?}", path.display()));
+            }
+        }
+    }
+    println!(
+        "{} accepted by both, {} refused by both, {with_externs} objects with externs",
+        agree[1], agree[0]
+    );
+    println!("{} differ:\n{}", differ.len(), differ.join("\n"));
+    assert!(agree[1] > 0, "`cargo xtask objects` brings the objects");
+}
+
 /// BTF id of what an entry attaches to, 0 where that is not looked up in the kernel's BTF; `None` if it is not there.
 fn attach_btf_id(entry: &Entry, btf: &Btf) -> Option<u32> {
     let kind = entry.kind.as_ref().expect("the shipped sections are known");
@@ -279,7 +421,7 @@ fn every_shipped_variant_loads_or_is_refused_for_a_reason() {
             let loads: Option<Vec<EntryLoad>> = loads.collect();
             // A target that this kernel does not have.
             let Some(loads) = loads else { continue };
-            let job = loader::job(&object, &loads, LoadOptions::default()).unwrap();
+            let job = loader::job(&object, &loads, None, LoadOptions::default()).unwrap();
             let deadline = Instant::now() + Duration::from_secs(60);
             let (report, _) = loader::run(&job, deadline, &AtomicBool::new(false)).unwrap();
             accepted += u32::from(report.is_accepted());

@@ -39,6 +39,7 @@ fn requirements() -> Requirements {
         target: Some("file_open".to_owned()),
         target_module: None,
         attach_btf: true,
+        struct_ops: None,
         sleepable: false,
         // map_lookup_elem, and trace_printk, which wants the GPL.
         helpers: BTreeSet::from([HelperId(1), HelperId(6)]),
@@ -164,7 +165,7 @@ fn judge(
     btf: Option<&TargetBtf>,
     answer: Option<&LoadReport>,
 ) -> Vec<ProgramVerdict> {
-    let target = Target { arch, big_endian: false, facts, btf };
+    let target = Target { arch, big_endian: false, facts, btf, linkage: None };
     let accept_all = |job: &probe_matrix::worker::Job| {
         let names = job.request["entries"]
             .as_array()
@@ -315,7 +316,8 @@ fn one_missing_thing_moves_the_choice_to_the_next_variant() {
 #[test]
 fn no_facts_at_all_decide_nothing() {
     let catalog = Catalog::embedded().expect("the built-in catalog");
-    let target = Target { arch: "x86_64", big_endian: false, facts: &Facts::default(), btf: None };
+    let target =
+        Target { arch: "x86_64", big_endian: false, facts: &Facts::default(), btf: None, linkage: None };
     let verdicts = preflight(&catalog, target, &Options::default(), None, &mut |_| {}).expect("verdicts");
     for variant in verdicts.iter().flat_map(|verdict| &verdict.variants) {
         assert_eq!(variant.verdict, Verdict::Unknown, "{}", variant.variant);
@@ -336,7 +338,7 @@ fn a_helper_that_is_missing_or_denied_is_left_to_the_verifier_where_it_is_asked(
         };
         let accepted = tcx(judge(&catalog, "x86_64", &facts, None, None));
         assert_eq!((accepted.verdict, accepted.load_tried), (Verdict::Runs, true), "{support:?}");
-        let target = Target { arch: "x86_64", big_endian: false, facts: &facts, btf: None };
+        let target = Target { arch: "x86_64", big_endian: false, facts: &facts, btf: None, linkage: None };
         let unasked = preflight(&catalog, target, &Options::default(), None, &mut |_| {}).expect("verdicts");
         assert_eq!(tcx(unasked).verdict, Verdict::Blocked, "{support:?}");
     }

@@ -13,10 +13,12 @@ use crate::derive::{Condition, Offline, condition};
 use crate::facts::{Evidence, Fact, Support};
 use crate::select::reason_of;
 use crate::verdict::{Check, Outcome, Reason, Stage, Verdict};
+use btf_catalog::btf::essential_name;
 use btf_catalog::core::{
-    ExternOutcome, KernelSide, KernelSymbol, Relocated, RelocatedEntry, Relocator, Resolution, TargetBtf,
+    ExternOutcome, Found, KernelSide, KernelSymbol, Relocated, RelocatedEntry, Relocator, Resolution,
+    StructOpsLink, StructOpsOutcome, TargetBtf,
 };
-use btf_catalog::object::{Entry, Extern};
+use btf_catalog::object::{Entry, Extern, StructOps};
 use btf_catalog::reach::{Constants, Walk};
 use btf_catalog::require::{self, EntryRequirements, Requirements};
 use btf_catalog::{BpfObject, ProgType, TypeId};
@@ -137,7 +139,12 @@ impl Predictor<'_> {
         checks.extend(failed.map(|error| {
             told(Stage::Load, "PTL0302", error.access, "btf.vmlinux", Support::No, &error.what)
         }));
-        checks.extend(relocated.iter().flat_map(|relocated| poison(&reached, relocated)));
+        let in_modules: Vec<_> =
+            relocated.iter().flat_map(|relocated| self.in_modules(&reached, relocated)).collect();
+        let open: BTreeSet<usize> = in_modules.iter().map(|(insn_off, _)| *insn_off).collect();
+        checks.extend(in_modules.into_iter().map(|(_, check)| check));
+        checks.extend(relocated.iter().flat_map(|relocated| poison(&reached, relocated, &open)));
+        checks.extend(self.struct_ops(entry));
         checks.extend(
             self.externs(&reached, entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type)),
         );
@@ -216,6 +223,55 @@ impl Predictor<'_> {
         declared.chain(missing).chain(reached.kfuncs(resolution).filter_map(forbidden)).collect()
     }
 
+    /// Relocations that are walked, about a type that the kernel itself does not have and a module may: the answer is
+    /// another one once it is loaded. Each with its instruction.
+    fn in_modules(&self, reached: &Reached, relocated: &RelocatedEntry) -> Vec<(usize, Check)> {
+        let Some(local) = self.object.btf.as_ref().filter(|_| !self.modules_told) else { return Vec::new() };
+        let nowhere = relocated.outcomes.iter().filter(|relocated| relocated.found == Found::Nowhere);
+        let walked = nowhere.filter(|relocated| reached.reach.walk(relocated.insn_off) > Walk::Never);
+        let check = |relocated: &Relocated| {
+            let ty = local.ty(relocated.ty);
+            let why = match self.kernel.module_with(essential_name(ty.name()), ty.kind()) {
+                Some(module) => format!("the module {module} has the type, the kernel itself has not"),
+                None if self.kernel.kernel().modules_whole => return None,
+                None => "the kernel itself does not have the type; not all its modules were read".to_owned(),
+            };
+            Some((relocated.insn_off, undecided("PTL0301", relocated.access.clone(), "btf.modules", &why)))
+        };
+        walked.filter_map(check).collect()
+    }
+
+    /// The structures that the object gives to the kernel: one that does not fit costs all entries. A program that no
+    /// structure refers to is refused by its loader.
+    fn struct_ops(&self, entry: &Entry) -> Vec<Check> {
+        let Some(types) = &self.types else { return Vec::new() };
+        let whole = self.modules_told || self.kernel.kernel().modules_whole;
+        let link = StructOpsLink::new(self.object, types, whole);
+        let of = |(map, outcome): (&StructOps, &StructOpsOutcome)| {
+            let name = format!("the structure {} in the kernel", map.name);
+            match outcome {
+                StructOpsOutcome::Refused(why) => {
+                    Some(told(Stage::Load, "PTL0217", name, "btf.vmlinux", Support::No, why))
+                }
+                StructOpsOutcome::Unknown(why) => Some(undecided("PTL0217", name, "btf.vmlinux", why)),
+                StructOpsOutcome::Placed { .. } | StructOpsOutcome::Left => None,
+            }
+        };
+        let mut checks: Vec<_> = self.object.struct_ops.iter().zip(&link.outcomes).filter_map(of).collect();
+        let index = self.object.entries.iter().position(|other| other.name == entry.name);
+        let is_struct_ops = entry.kind.as_ref().is_some_and(|kind| kind.prog_type == ProgType::STRUCT_OPS);
+        if is_struct_ops && checks.is_empty() && index.is_some_and(|index| link.slots[index].is_none()) {
+            let why = "no structure that is created refers to it; its loader may set one";
+            checks.push(undecided(
+                "PTL0104",
+                format!("the member that {} stands for", entry.name),
+                "object",
+                why,
+            ));
+        }
+        checks
+    }
+
     /// Reads beyond the end of the structure that programs of the type are given.
     fn context(&self, needs: &EntryRequirements) -> Option<Check> {
         let structure = context_structure(needs.prog_type)?;
@@ -230,14 +286,16 @@ impl Predictor<'_> {
     }
 }
 
-/// Relocations without an answer: the verifier refuses what stands there, if it walks there.
-fn poison(reached: &Reached, relocated: &RelocatedEntry) -> Vec<Check> {
+/// Relocations without an answer: the verifier refuses what stands there, if it walks there. Not those of the
+/// instructions `open`, which may have one.
+fn poison(reached: &Reached, relocated: &RelocatedEntry, open: &BTreeSet<usize>) -> Vec<Check> {
     let check = |(relocated, why, walk): (&Relocated, &str, Walk)| {
         let fact = Fact::new(Support::No, Evidence::Derived, "CO-RE").reason(why);
         let access = relocated.access.clone();
         against(Stage::Load, "PTL0301", access, "btf.vmlinux", Some(&fact), walk < Walk::Sure)
     };
-    reached.reach.poisoned(relocated).map(check).collect()
+    let poisoned = reached.reach.poisoned(relocated);
+    poisoned.filter(|(relocated, ..)| !open.contains(&relocated.insn_off)).map(check).collect()
 }
 
 /// What no file tells: the program that an extension replaces, the structure that a callback belongs to.

@@ -289,6 +289,21 @@ impl Kernel {
         Ok((attr.read_u32(4) as usize).min(info.len()))
     }
 
+    /// The name of a loaded BTF of the kernel, `vmlinux` or a module's (since v5.11); `None` for a program's.
+    pub fn btf_name(&mut self, btf: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
+        // `struct bpf_btf_info`: btf, btf_size, id, name, name_len, kernel_btf.
+        const SZ: usize = 32;
+        let mut name = [0; 64];
+        let mut info = Attr::new();
+        info.address_mut(16, &mut name).u32(24, name.len() as u32);
+        let mut attr = Attr::new();
+        attr.fd(0, Some(btf)).u32(4, SZ as u32).address_mut(8, &mut info.bytes[..SZ]);
+        self.plain(Command::ObjGetInfoByFd, &mut attr, 16)?;
+        let is_kernels = attr.read_u32(4) as usize >= SZ && info.read_u32(28) != 0;
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        Ok(is_kernels.then(|| String::from_utf8_lossy(name).into_owned()))
+    }
+
     /// The smallest id above `after` of an object of that kind, or `None` at the end.
     pub fn next_id(&mut self, kind: ObjectKind, after: u32) -> Result<Option<u32>, Errno> {
         let command = match kind {

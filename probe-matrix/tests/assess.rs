@@ -20,6 +20,7 @@ fn object(attach_by: &str, target: Option<&str>, end_byte: u32) -> Requirements 
         target: target.map(str::to_owned),
         target_module: None,
         attach_btf: false,
+        struct_ops: None,
         sleepable: false,
         helpers: BTreeSet::new(),
         kfuncs: BTreeSet::new(),

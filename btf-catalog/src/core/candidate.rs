@@ -1,6 +1,6 @@
 //! Candidates: the kernel's types that may be what an object means by a name.
 
-use crate::btf::{Btf, TypeId, essential_name};
+use crate::btf::{Btf, BtfKind, TypeId, essential_name};
 use std::sync::Arc;
 
 /// The types of a kernel: vmlinux's and those of its modules.
@@ -21,6 +21,17 @@ impl TargetBtf {
     /// The BTF number `place`: 0 for vmlinux, one more than the module's index for a module.
     pub(crate) fn btf(&self, place: usize) -> &Btf {
         place.checked_sub(1).map_or(&self.vmlinux, |module| &self.modules[module].1)
+    }
+
+    /// The kernel's own type of that name, else the first module's, with the module's index: libbpf's
+    /// `find_ksym_btf_id()`.
+    pub(super) fn find(&self, name: &str, kind: BtfKind) -> Option<(TypeId, Option<usize>)> {
+        let own = self.vmlinux.find_by_name_kind(name, kind).map(|id| (id, None));
+        own.or_else(|| {
+            let mut modules = self.modules.iter().enumerate();
+            modules
+                .find_map(|(module, (_, btf))| Some((btf.find_own_by_name_kind(name, kind)?, Some(module))))
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 use super::candidate::TargetBtf;
 use super::kconfig;
 use super::matching::{Visits, types_compatible_at_root};
-use crate::btf::{Btf, BtfKind, TypeId, essential_name};
+use crate::btf::{Btf, BtfKind, TypeId};
 use crate::insn::{CALL, Insn, PSEUDO_BTF_ID, PSEUDO_KFUNC_CALL, PSEUDO_MAP_VALUE};
 use crate::kernel::KernelConfig;
 use crate::object::{BpfObject, Entry, Extern, ExternKind, KconfigSlot};
@@ -216,7 +216,7 @@ impl Resolution {
         visits: &mut Visits,
     ) -> ExternOutcome {
         let kind = if ext.kind == ExternKind::Kfunc { BtfKind::Func } else { BtfKind::Var };
-        let Some((id, module)) = find(kernel.types, ext.kernel_name(), kind) else {
+        let Some((id, module)) = kernel.types.find(ext.kernel_name(), kind) else {
             if !kernel.modules_whole {
                 return ExternOutcome::Unknown(
                     "not in the kernel itself; not all its modules were looked at".to_owned(),
@@ -260,20 +260,6 @@ impl Resolution {
 
 fn known(value: Option<u64>, what: &str) -> Result<u64, String> {
     value.ok_or_else(|| format!("{what} is not known"))
-}
-
-/// libbpf's `find_ksym_btf_id()`: the kernel's own type of that name, else the first module's.
-fn find(types: &TargetBtf, name: &str, kind: BtfKind) -> Option<(TypeId, Option<usize>)> {
-    if let Some(id) = types.vmlinux.find_by_name_kind(name, kind) {
-        return Some((id, None));
-    }
-    types.modules.iter().enumerate().find_map(|(module, (_, btf))| {
-        let id = btf.own_with_essential_name(essential_name(name), kind).find(|id| {
-            let ty = btf.ty(*id);
-            ty.kind() == kind && ty.name() == name
-        })?;
-        Some((id, Some(module)))
-    })
 }
 
 fn untyped(ext: &Extern, kernel: &KernelSide) -> ExternOutcome {

@@ -338,6 +338,7 @@ fn object(btf: Btf, entries: Vec<Entry>, text: &[CoreReloRecord]) -> BpfObject {
         entries,
         maps: Vec::new(),
         externs: Vec::new(),
+        struct_ops: Vec::new(),
         left_to_loader: Vec::new(),
         text_relos: text
             .iter()
@@ -482,5 +483,39 @@ proptest::proptest! {
                 proptest::prop_assert_eq!(found, expected, "{:?} of {} {}", kind, root, access);
             }
         }
+    }
+}
+
+#[test]
+fn a_type_that_the_kernel_itself_lacks_is_told_from_one_that_a_module_has() {
+    let mut l = Writer::default();
+    let int = l.int("int", 4, INT_SIGNED);
+    let of_module = l.structure("of_module", 4, &[("a", int, 0)]);
+    let of_none = l.structure("of_none", 4, &[("a", int, 0)]);
+    let of_kernel = l.structure("of_kernel", 4, &[("a", int, 0)]);
+    let access = l.string("0");
+    let mut t = Writer::default();
+    let int = t.int("int", 4, INT_SIGNED);
+    t.structure("of_kernel", 4, &[("a", int, 0)]);
+    let mut m = Writer::default();
+    let int = m.int("int", 4, INT_SIGNED);
+    m.structure("of_module", 4, &[("a", int, 0)]);
+    let mut target = TargetBtf::new(Arc::new(t.btf()));
+    target.modules.push(("module".to_owned(), Arc::new(m.btf())));
+    for (ty, found) in [(of_kernel, Found::Kernel), (of_module, Found::Module(0)), (of_none, Found::Nowhere)]
+    {
+        let record = CoreReloRecord {
+            byte_off: 0,
+            type_id: TypeId(ty),
+            access_str_off: access,
+            kind: CoreReloKind::TypeIdTarget as u32,
+            order: 0,
+        };
+        let entry = entry("entry", vec![record], 1);
+        let object = object(l.btf(), vec![entry], &[]);
+        let relocated = relocate(&object, &object.entries[0], &target).unwrap();
+        let outcome = &relocated.outcomes[0];
+        assert_eq!((outcome.found, outcome.ty), (found, TypeId(ty)));
+        assert_eq!(outcome.outcome == ReloOutcome::Value(0), found == Found::Nowhere);
     }
 }

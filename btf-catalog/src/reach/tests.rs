@@ -52,6 +52,7 @@ fn object(maps: Vec<MapDef>) -> BpfObject {
         entries: Vec::new(),
         maps,
         externs: Vec::new(),
+        struct_ops: Vec::new(),
         left_to_loader: Vec::new(),
         text_relos: Vec::new(),
     }
@@ -308,7 +309,9 @@ fn poison_that_is_never_reached_is_no_failure() {
         let insns = vec![set(1, exists), set(0, 0), if_eq(1, 0, 1), poison, RETURN];
         let outcome = crate::core::ReloOutcome::Poisoned("no such field");
         let access = "struct s.f".to_owned();
-        let outcomes = vec![Relocated { insn_off: 3, kind: CoreReloKind::FieldByteOffset, access, outcome }];
+        let (kind, found) = (CoreReloKind::FieldByteOffset, crate::core::Found::Kernel);
+        let outcomes =
+            vec![Relocated { insn_off: 3, kind, ty: crate::btf::TypeId(1), access, outcome, found }];
         RelocatedEntry { insns, outcomes }
     };
     let failures = |exists| {

@@ -363,6 +363,7 @@ mod tests {
             entries: records.into_iter().map(entry).collect(),
             maps: Vec::new(),
             externs: Vec::new(),
+            struct_ops: Vec::new(),
             left_to_loader: Vec::new(),
             text_relos: Vec::new(),
         }

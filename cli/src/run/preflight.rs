@@ -17,6 +17,7 @@ use compat_tests::loader::{self, LoadOptions};
 use compat_tests::prove::{self, Event, Options, ProveError, Target};
 use ebpf::Catalog;
 use probe_matrix::probe::btf;
+use probe_matrix::probe::linkage::Linkage;
 use probe_matrix::probe::root::HostRoot;
 use probe_matrix::probe::{Depth, ProbeOptions};
 use probe_matrix::profile::{NodeProfile, PROFILE_BYTE_SZ_MAX, Tool};
@@ -106,6 +107,8 @@ struct Node {
     big_endian: bool,
     /// The types of its kernel; those of a saved profile's node are not at hand.
     btf: Option<TargetBtf>,
+    /// What that kernel defines beside types.
+    linkage: Option<Linkage>,
 }
 
 impl Node {
@@ -133,7 +136,9 @@ impl Node {
         let prove::AttachTargets { functions, tracepoints } = targets;
         let asked = ProbeOptions { depth, functions, tracepoints, host_root, ..ProbeOptions::default() };
         let (profile, _) = probe::profile(&asked, args.timeout, interrupt, progress)?;
-        Ok(Node { profile, arch, big_endian, btf: btf::types(&root) })
+        let btf = btf::types(&root);
+        let linkage = btf.as_ref().map(|types| Linkage::read(root, types));
+        Ok(Node { profile, arch, big_endian, btf, linkage })
     }
 
     fn saved(path: &Path) -> Result<Node, Failure> {
@@ -144,7 +149,7 @@ impl Node {
             bad_input(anyhow!("the profile {} does not tell the machine (host.arch)", path.display()))
         })?;
         let big_endian = is_big_endian(&arch);
-        Ok(Node { profile, arch, big_endian, btf: None })
+        Ok(Node { profile, arch, big_endian, btf: None, linkage: None })
     }
 }
 
@@ -192,6 +197,7 @@ fn judge(
         big_endian: node.big_endian,
         facts: &node.profile.facts,
         btf: node.btf.as_ref(),
+        linkage: node.linkage.as_ref(),
     };
     let deadline = Instant::now() + Duration::from_secs(args.timeout);
     let mut loader = |job: &_| loader::run(job, deadline, interrupt.cancel()).map(|(report, _)| report);

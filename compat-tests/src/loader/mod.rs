@@ -20,7 +20,7 @@ mod session;
 
 pub use log::{decisive_lines, reached_poison};
 pub use outcome::{Accepted, Cause, LoadOutcome, LoadReport, Stage};
-pub use request::{EntryLoad, LoadOptions, VERB, job, request};
+pub use request::{EntryLoad, Linked, LoadOptions, VERB, job, request};
 pub use run::run;
 pub(crate) use sanitize::has_special_fields;
 pub use session::serve;

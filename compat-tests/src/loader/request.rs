@@ -2,6 +2,7 @@
 
 use super::map::MapSpec;
 use super::sanitize;
+use btf_catalog::core::{ExternOutcome, Resolution, TargetBtf};
 use btf_catalog::insn::{self, Insn};
 use btf_catalog::object::{Entry, MapDef};
 use btf_catalog::{AttachType, BpfObject, Btf, MapType, ProgType, TypeId};
@@ -11,6 +12,9 @@ use probe_matrix::worker::Job;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
+
+/// `BPF_F_RDONLY_PROG`.
+const F_RDONLY_PROG: u32 = 1 << 7;
 
 /// The worker's verb for a load.
 pub const VERB: &str = "load";
@@ -30,8 +34,8 @@ pub struct EntryLoad<'a> {
     pub flags: u32,
     /// BTF id of the function, tracepoint or structure that it attaches to; 0 for none.
     pub attach_btf_id: u32,
-    /// Id of the loaded BTF object that `attach_btf_id` belongs to; 0 for vmlinux.
-    pub attach_btf_obj_id: u32,
+    /// The module whose BTF `attach_btf_id` belongs to; `None` for vmlinux.
+    pub attach_module: Option<&'a str>,
 }
 
 impl<'a> EntryLoad<'a> {
@@ -47,7 +51,7 @@ impl<'a> EntryLoad<'a> {
             attach_type: kind.attach_type,
             flags: flag(kind.sleepable, F_SLEEPABLE) | flag(kind.xdp_frags, F_XDP_HAS_FRAGS),
             attach_btf_id: 0,
-            attach_btf_obj_id: 0,
+            attach_module: None,
         })
     }
 }
@@ -75,6 +79,8 @@ pub(super) struct LoadRequest {
     /// The object's BTF, its externs defined.
     pub(super) btf: Option<usize>,
     pub(super) maps: Vec<MapSpec>,
+    /// Modules whose BTF is referred to. The first ones are those of the `fd_array`, from its index 1 on.
+    pub(super) modules: Vec<String>,
     pub(super) entries: Vec<EntrySpec>,
     pub(super) limit_ms: u64,
     pub(super) verbose: bool,
@@ -90,7 +96,8 @@ pub(super) struct EntrySpec {
     pub(super) attach_type_optional: bool,
     pub(super) flags: u32,
     pub(super) attach_btf_id: u32,
-    pub(super) attach_btf_obj_id: u32,
+    /// Index into [`LoadRequest::modules`].
+    pub(super) attach_module: Option<usize>,
     /// Blob of instructions.
     pub(super) insns: usize,
     /// Blob of `struct bpf_func_info` records.
@@ -98,6 +105,8 @@ pub(super) struct EntrySpec {
     /// Blob of `struct bpf_line_info` records.
     pub(super) line_info: usize,
     pub(super) map_refs: Vec<MapRefSpec>,
+    /// References to variables of modules.
+    pub(super) module_refs: Vec<ModuleRefSpec>,
     /// Whether it has functions beside its own: which of them are verified by themselves, and which may be called back
     /// or make tail calls, the kernel reads in BTF.
     pub(super) subprograms: bool,
@@ -111,25 +120,56 @@ pub(super) struct MapRefSpec {
     pub(super) value_off: Option<u32>,
 }
 
+/// A reference to a variable of a module, whose BTF the instruction behind names.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct ModuleRefSpec {
+    pub(super) insn_off: usize,
+    /// Index into [`LoadRequest::modules`].
+    pub(super) module: usize,
+}
+
+/// What an object's externs came to, and the names of the modules that they are in.
+#[derive(Clone, Copy, Debug)]
+pub struct Linked<'a> {
+    /// The answers; they must already be in the instructions ([`Resolution::apply`]).
+    pub resolution: &'a Resolution,
+    /// What they were resolved against.
+    pub types: &'a TargetBtf,
+}
+
 /// The request for loading `entries` of `object`, and the bytes that go with it.
 ///
 /// The object must have this machine's byte order: another one the verifier would read backwards.
 pub fn request(
     object: &BpfObject,
     entries: &[EntryLoad<'_>],
+    linked: Option<Linked<'_>>,
     options: LoadOptions,
 ) -> serde_json::Result<(serde_json::Value, Vec<Bytes>)> {
     let mut blobs = Blobs::default();
     let btf = object.btf.as_ref();
     let mut special = Special { btf, known: HashMap::new() };
+    let mut maps: Vec<MapSpec> =
+        object.maps.iter().map(|def| map_spec(def, &mut special, &mut blobs)).collect();
+    let kconfig = linked.map(|linked| &linked.resolution.kconfig).filter(|value| !value.is_empty());
+    if let Some(value) = kconfig {
+        maps.push(kconfig_spec(value, &mut blobs));
+    }
+    let in_array = linked.iter().flat_map(|Linked { resolution, types }| {
+        resolution.fd_array.iter().map(|module| types.modules[*module].0.clone())
+    });
+    let mut modules: Vec<String> = in_array.collect();
+    let entries =
+        entries.iter().map(|load| entry_spec(object, load, linked, &mut modules, &mut blobs)).collect();
     let request = LoadRequest {
         license: object.license.clone(),
         btf: btf.map(|btf| match sanitize::with_externs_defined(btf) {
             Some(defined) => blobs.add(defined),
             None => blobs.add(btf.bytes().clone()),
         }),
-        maps: object.maps.iter().map(|def| map_spec(def, &mut special, &mut blobs)).collect(),
-        entries: entries.iter().map(|load| entry_spec(load, &mut blobs)).collect(),
+        maps,
+        modules,
+        entries,
         limit_ms: options.limit.as_millis() as u64,
         verbose: options.verbose,
     };
@@ -137,8 +177,13 @@ pub fn request(
 }
 
 /// The same as a job for [`probe_matrix::worker::run`].
-pub fn job(object: &BpfObject, entries: &[EntryLoad<'_>], options: LoadOptions) -> serde_json::Result<Job> {
-    let (request, blobs) = request(object, entries, options)?;
+pub fn job(
+    object: &BpfObject,
+    entries: &[EntryLoad<'_>],
+    linked: Option<Linked<'_>>,
+    options: LoadOptions,
+) -> serde_json::Result<Job> {
+    let (request, blobs) = request(object, entries, linked, options)?;
     Ok(Job { verb: VERB.to_owned(), request, blobs })
 }
 
@@ -191,7 +236,34 @@ fn map_spec(def: &MapDef, special: &mut Special, blobs: &mut Blobs) -> MapSpec {
     }
 }
 
-fn entry_spec(load: &EntryLoad<'_>, blobs: &mut Blobs) -> EntrySpec {
+/// The map that `.kconfig` becomes: read-only to programs, and frozen, so that the verifier takes its values for
+/// constants.
+fn kconfig_spec(value: &[u8], blobs: &mut Blobs) -> MapSpec {
+    MapSpec {
+        name: ".kconfig".to_owned(),
+        map_type: MapType::ARRAY,
+        key_sz: 4,
+        value_sz: value.len() as u32,
+        max_entries: 1,
+        flags: F_RDONLY_PROG,
+        map_extra: 0,
+        numa_node: 0,
+        key_type_id: 0,
+        value_type_id: 0,
+        inner: None,
+        data: Some(blobs.add(value.to_vec())),
+        frozen: true,
+        needs_btf: false,
+    }
+}
+
+fn entry_spec(
+    object: &BpfObject,
+    load: &EntryLoad<'_>,
+    linked: Option<Linked<'_>>,
+    modules: &mut Vec<String>,
+    blobs: &mut Blobs,
+) -> EntrySpec {
     let entry = load.entry;
     // Records are given for all functions or for none: the kernel wants one at each function's start.
     let typed: Option<Vec<[u32; 2]>> = entry
@@ -205,6 +277,39 @@ fn entry_spec(load: &EntryLoad<'_>, blobs: &mut Blobs) -> EntrySpec {
         [insn_off, line.file_name_off, line.line_off, line.line_col]
     });
     let line_info = words(lines.collect::<Vec<_>>().iter().flatten());
+    let mut map_refs: Vec<MapRefSpec> = entry
+        .map_refs
+        .iter()
+        .map(|reference| MapRefSpec {
+            insn_off: reference.insn_off,
+            map: reference.map,
+            value_off: reference.value_off,
+        })
+        .collect();
+    let mut place = |name: &str| {
+        modules.iter().position(|known| known == name).unwrap_or_else(|| {
+            modules.push(name.to_owned());
+            modules.len() - 1
+        })
+    };
+    let mut module_refs = Vec::new();
+    let answered =
+        linked.iter().flat_map(|linked| entry.extern_refs.iter().map(move |reference| (linked, reference)));
+    for (Linked { resolution, types }, reference) in answered {
+        let insn_off = reference.insn_off;
+        match (&resolution.outcomes[reference.ext], object.externs[reference.ext].slot) {
+            (_, Some(slot)) => {
+                let value_off = Some(slot.byte_off);
+                map_refs.push(MapRefSpec { insn_off, map: object.maps.len(), value_off });
+            }
+            (ExternOutcome::Typed { module: Some(module), .. }, None)
+                if load.insns[insn_off].is_ld_imm64() =>
+            {
+                module_refs.push(ModuleRefSpec { insn_off, module: place(&types.modules[*module].0) });
+            }
+            _ => {}
+        }
+    }
     EntrySpec {
         name: entry.name.clone(),
         prog_type: load.prog_type,
@@ -212,19 +317,12 @@ fn entry_spec(load: &EntryLoad<'_>, blobs: &mut Blobs) -> EntrySpec {
         attach_type_optional: entry.kind.as_ref().is_some_and(|kind| kind.attach_type_optional),
         flags: load.flags,
         attach_btf_id: load.attach_btf_id,
-        attach_btf_obj_id: load.attach_btf_obj_id,
+        attach_module: load.attach_module.map(place),
         insns: blobs.add(insn::to_bytes(load.insns, cfg!(target_endian = "big"))),
         func_info: blobs.add(func_info),
         line_info: blobs.add(line_info),
-        map_refs: entry
-            .map_refs
-            .iter()
-            .map(|reference| MapRefSpec {
-                insn_off: reference.insn_off,
-                map: reference.map,
-                value_off: reference.value_off,
-            })
-            .collect(),
+        map_refs,
+        module_refs,
         subprograms: entry.functions.len() > 1,
     }
 }

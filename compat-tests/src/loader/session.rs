@@ -11,7 +11,7 @@ use bytes::Bytes;
 use probe_matrix::sys::{self, Errno, Kernel, LogBuf, Map, ObjectKind, ProgLoad, Records, errno_name};
 use probe_matrix::worker::{Request, Sender};
 use serde::Deserialize as _;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// What the worker announces: where a worker that was lost had got to.
@@ -68,6 +68,8 @@ pub(super) struct Session<'s> {
 struct Shared {
     btf: ObjectBtf,
     maps: Vec<Map>,
+    /// BTF of [`LoadRequest::modules`].
+    modules: Vec<OwnedFd>,
     license: std::ffi::CString,
 }
 
@@ -91,7 +93,11 @@ impl Session<'_> {
             Ok(maps) => maps,
             Err(failure) => return tell(Event::Result(LoadReport::failed(failure))),
         };
-        let shared = Shared { btf, maps, license };
+        let modules = match self.module_btfs() {
+            Ok(modules) => modules,
+            Err(failure) => return tell(Event::Result(LoadReport::failed(failure))),
+        };
+        let shared = Shared { btf, maps, modules, license };
         for entry in &self.request.entries {
             tell(Event::Step(format!("{STEP_ENTRY}{}", entry.name)))?;
             let report = match self.load_entry(entry, &shared) {
@@ -112,6 +118,38 @@ impl Session<'_> {
         map::create_all(&self.request.maps, self.blobs, btf.fd(), self.kernel, self.node)
     }
 
+    /// Opens the BTF of every module that is referred to.
+    fn module_btfs(&mut self) -> Result<Vec<OwnedFd>, LoadOutcome> {
+        let wanted = &self.request.modules;
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found: Vec<Option<OwnedFd>> = wanted.iter().map(|_| None).collect();
+        let mut after = 0;
+        while found.iter().any(Option::is_none) {
+            let Some(id) =
+                self.kernel.next_id(ObjectKind::Btf, after).map_err(|errno| self.no_modules(errno))?
+            else {
+                break;
+            };
+            after = id;
+            let fd = match self.kernel.fd_by_id(ObjectKind::Btf, id) {
+                Ok(fd) => fd,
+                // Its program or module went meanwhile.
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(self.no_modules(errno)),
+            };
+            let name = self.kernel.btf_name(fd.as_fd()).map_err(|errno| self.no_modules(errno))?;
+            let place = name.and_then(|name| wanted.iter().position(|module| *module == name));
+            if let Some(place) = place {
+                found[place] = Some(fd);
+            }
+        }
+        let opened: Option<Vec<OwnedFd>> = found.into_iter().collect();
+        // A module was unloaded meanwhile.
+        opened.ok_or_else(|| self.no_modules(Errno::NOENT))
+    }
+
     /// Loads one entry and closes it. With the notes of what it was loaded without.
     fn load_entry(
         &mut self,
@@ -121,16 +159,11 @@ impl Session<'_> {
         let needs = "its subprograms are verified by what the object's BTF says of them";
         shared.btf.check(&spec.name, spec.subprograms, needs)?;
         let blob = |index: usize| self.blobs.get(index).map_or(&[][..], |blob| &blob[..]);
-        let insns = with_map_fds(spec, blob(spec.insns), &shared.maps)?;
+        let insns = with_fds(spec, blob(spec.insns), shared)?;
         let (func_info, line_info) = (blob(spec.func_info), blob(spec.line_info));
-        let attach_btf_obj = match spec.attach_btf_obj_id {
-            0 => None,
-            id => Some(
-                self.kernel
-                    .fd_by_id(ObjectKind::Btf, id)
-                    .map_err(|errno| self.no_module_btf(spec, id, errno))?,
-            ),
-        };
+        // Index 0 is vmlinux, which is never looked up.
+        let fds = std::iter::once(0).chain(shared.modules.iter().map(AsRawFd::as_raw_fd));
+        let fd_array: Vec<_> = fds.filter(|_| !shared.modules.is_empty()).collect();
         let mut load = ProgLoad::new(spec.prog_type, &insns);
         load.expected_attach_type = spec.attach_type;
         load.license = &shared.license;
@@ -138,7 +171,9 @@ impl Session<'_> {
         load.flags = spec.flags;
         load.kern_version = self.node.kern_version;
         load.attach_btf_id = spec.attach_btf_id;
-        load.attach_btf_obj_fd = attach_btf_obj.as_ref().map(AsFd::as_fd);
+        load.attach_btf_obj_fd =
+            spec.attach_module.and_then(|module| shared.modules.get(module)).map(AsFd::as_fd);
+        load.fd_array = &fd_array;
         if let Some(btf) = shared.btf.fd() {
             load.prog_btf_fd = Some(btf);
             load.func_info = Records { bytes: func_info, rec_sz: FUNC_INFO_SZ };
@@ -249,19 +284,15 @@ impl Session<'_> {
         }
     }
 
-    fn no_module_btf(&self, spec: &EntrySpec, id: u32, errno: Errno) -> LoadOutcome {
+    fn no_modules(&self, errno: Errno) -> LoadOutcome {
         let name = errno_name(errno);
         let cause = match errno {
             Errno::PERM | Errno::ACCESS => self.node.cause_of_denial(),
-            // Its module was unloaded meanwhile.
             _ => Cause::Unknown,
         };
-        let message =
-            format!("BPF_BTF_GET_FD_BY_ID of BTF {id}, which `{}` attaches to, gave {name}", spec.name);
-        LoadOutcome {
-            errno: Some(name),
-            ..LoadOutcome::unasked(Stage::Load, cause, Some(&spec.name), message)
-        }
+        let modules = self.request.modules.join(", ");
+        let message = format!("the BTF of the modules {modules}, which the object refers to, gave {name}");
+        LoadOutcome { errno: Some(name), ..LoadOutcome::unasked(Stage::Load, cause, None, message) }
     }
 }
 
@@ -295,31 +326,42 @@ impl Attempt {
     }
 }
 
-/// The entry's instructions with the descriptors of its maps in place.
-fn with_map_fds(spec: &EntrySpec, insns: &[u8], maps: &[Map]) -> Result<Vec<u8>, LoadOutcome> {
+/// The entry's instructions with the descriptors of its maps and of modules' BTF in place.
+fn with_fds(spec: &EntrySpec, insns: &[u8], shared: &Shared) -> Result<Vec<u8>, LoadOutcome> {
     let big_endian = cfg!(target_endian = "big");
     let mut bytes = insns.to_vec();
     let (slots, _) = bytes.as_chunks_mut::<INSN_SZ>();
+    let mut patch = |insn_off: usize, what: &dyn Fn(&mut Insn, &mut Insn)| {
+        let [first, second, ..] = slots.get_mut(insn_off..)? else { return None };
+        let mut load = Insn::read(first, big_endian);
+        let mut high = Insn::read(second, big_endian);
+        what(&mut load, &mut high);
+        *first = load.write(big_endian);
+        *second = high.write(big_endian);
+        load.is_ld_imm64().then_some(())
+    };
+    let wrong = |insn_off: usize, what: String| {
+        let message = format!(
+            "instruction {insn_off} of `{}` should refer to {what}, but it is no 64-bit load or there is none such",
+            spec.name
+        );
+        LoadOutcome::unasked(Stage::Load, Cause::Object, Some(&spec.name), message)
+    };
     for reference in &spec.map_refs {
-        let patched =
-            maps.get(reference.map).zip(slots.get_mut(reference.insn_off..)).and_then(|(map, slots)| {
-                let [first, second, ..] = slots else { return None };
-                let mut load = Insn::read(first, big_endian);
-                let mut high = Insn::read(second, big_endian);
+        let fd = shared.maps.get(reference.map).map(|map| map.as_fd().as_raw_fd());
+        let patched = fd.and_then(|fd| {
+            patch(reference.insn_off, &|load, high| {
                 load.src = if reference.value_off.is_some() { PSEUDO_MAP_VALUE } else { PSEUDO_MAP_FD };
-                load.imm = map.as_fd().as_raw_fd();
+                load.imm = fd;
                 high.imm = reference.value_off.unwrap_or(0) as i32;
-                *first = load.write(big_endian);
-                *second = high.write(big_endian);
-                load.is_ld_imm64().then_some(())
-            });
-        if patched.is_none() {
-            let message = format!(
-                "instruction {} of `{}` should refer to map {}, but it is no 64-bit load or there is no such map",
-                reference.insn_off, spec.name, reference.map
-            );
-            return Err(LoadOutcome::unasked(Stage::Load, Cause::Object, Some(&spec.name), message));
-        }
+            })
+        });
+        patched.ok_or_else(|| wrong(reference.insn_off, format!("map {}", reference.map)))?;
+    }
+    for reference in &spec.module_refs {
+        let fd = shared.modules.get(reference.module).map(AsRawFd::as_raw_fd);
+        let patched = fd.and_then(|fd| patch(reference.insn_off, &|_, high| high.imm = fd));
+        patched.ok_or_else(|| wrong(reference.insn_off, format!("module {}", reference.module)))?;
     }
     Ok(bytes)
 }
@@ -361,7 +403,8 @@ mod tests {
             attach_type_optional: true,
             flags: 0,
             attach_btf_id: 0,
-            attach_btf_obj_id: 0,
+            attach_module: None,
+            module_refs: Vec::new(),
             insns: 0,
             func_info: 1,
             line_info: 2,
@@ -372,6 +415,7 @@ mod tests {
             license: "GPL".to_owned(),
             btf: Some(3),
             maps: Vec::new(),
+            modules: Vec::new(),
             entries: vec![entry],
             limit_ms: 1000,
             verbose: false,

@@ -167,6 +167,15 @@ impl KernelConfig {
         self.options.get(name).map(String::as_str).or(self.whole.then_some("n"))
     }
 
+    /// All options that are not off, where an option that the file does not name is known to be off.
+    pub fn whole(&self) -> Option<btf_catalog::kernel::KernelConfig> {
+        let on = self.options.iter().filter(|(_, value)| *value != "n");
+        self.whole.then(|| btf_catalog::kernel::KernelConfig {
+            options: on.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            source: self.source.clone(),
+        })
+    }
+
     /// How many options it holds.
     pub fn len(&self) -> usize {
         self.options.len()

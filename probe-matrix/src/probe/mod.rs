@@ -26,6 +26,7 @@ pub mod inventory;
 mod isa;
 pub mod kernel;
 mod link;
+pub mod linkage;
 mod mapping;
 pub mod memory;
 mod modules;

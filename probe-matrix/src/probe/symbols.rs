@@ -171,7 +171,7 @@ pub fn is_symbol(name: &str) -> bool {
 }
 
 /// Hands over every line without holding the file. A line that is longer than the bound is cut.
-fn each_line(file: OwnedFd, mut each: impl FnMut(&str)) -> Result<(), Errno> {
+pub(super) fn each_line(file: OwnedFd, mut each: impl FnMut(&str)) -> Result<(), Errno> {
     let mut file = File::from(file).take(LIST_BYTE_SZ_MAX);
     let mut chunk = vec![0; 64 << 10];
     let mut line: Vec<u8> = Vec::with_capacity(LINE_BYTE_SZ_MAX);
