@@ -1,12 +1,13 @@
 //! The engine beside its peers: reading BTF, relocating, minimised BTF.
 //!
-//! `cargo bench -p compat-tests --bench engine [-- CASE…]`, on a quiet machine. Inputs are
-//! `btf/RELEASE.btf`, BTF of kernels, and `objects/*.o` in the directory `PORTOLAN_BENCH` (default:
-//! `$XDG_CACHE_HOME/portolan/bench`). Never part of the tests: a loaded machine would decide.
+//! `cargo bench -p compat-tests --bench engine [-- CASE…]`, on a quiet machine. Inputs are what `cargo xtask kernels` and
+//! `cargo xtask objects` brought into the cache: every kernel's BTF, taken out of its package once and kept in `bench/btf`,
+//! and one version of libbpf-tools. Never part of the tests: a loaded machine would decide.
 //!
 //! Each peer runs in a process of its own, which reads its input, does the work many times and reports the median and
 //! its peak memory; the processes take turns, so that all meet the same load, and of their medians the median counts.
 
+mod cilium;
 mod inputs;
 mod load;
 mod objects;
@@ -27,10 +28,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let words: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--bench").collect();
-    let cases: [&dyn Case; 4] = [&LOAD, &LOAD_SORTED, &objects::Relocate, &objects::Minimize];
+    let cases: [&dyn Case; 5] =
+        [&LOAD, &LOAD_SORTED, &objects::Relocate, &objects::Matrix, &objects::Minimize];
     let result = match words[..] {
         ["--turn", case, peer] => turns::turn(&cases, case, peer),
-        _ => turns::run(&cases, &words),
+        _ => inputs::prepare().and_then(|()| turns::run(&cases, &words)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,15 @@
-//! Relocating all objects against one kernel, and minimised BTF of all objects for each of ten kernels.
+//! All objects: relocated against one kernel, judged for all kernels, and minimised BTF of them for each of ten.
 
+use crate::cilium;
 use crate::inputs::{kernel, kernels, objects, read};
-use crate::turns::{Case, Turn, repeat};
+use crate::turns::{Case, Turn, repeat, repeat_on};
 use btf_catalog::core::{Relocator, TargetBtf};
+use btf_catalog::kernel::Kernel;
 use btf_catalog::minimize::Minimizer;
 use btf_catalog::{BpfObject, Btf};
-use std::path::Path;
+use probe_matrix::derive::Offline;
+use probe_matrix::predict::{Options, predict};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -26,38 +30,143 @@ fn target(path: &Path) -> Result<TargetBtf, String> {
 /// Relocation of all entries of all objects.
 pub(crate) struct Relocate;
 
+fn relocate(objects: &[BpfObject], target: &TargetBtf) -> usize {
+    let mut answered = 0;
+    for object in objects {
+        let mut relocator = Relocator::new(object, target);
+        for entry in &object.entries {
+            answered += relocator.relocate(entry).map_or(0, |entry| entry.outcomes.len());
+        }
+    }
+    answered
+}
+
 impl Case for Relocate {
     fn name(&self) -> &'static str {
         "relocate"
     }
 
     fn title(&self) -> String {
-        "relocate all objects, already parsed, against Linux 6.12; cold: with reading its BTF".to_owned()
+        "relocate all objects against Linux 6.12; objects and its BTF are read before, cold: the BTF anew each time"
+            .to_owned()
     }
 
     fn peers(&self) -> Vec<(&'static str, Result<(), String>)> {
-        vec![("portolan, cold", Ok(())), ("portolan, warm", Ok(()))]
+        vec![
+            ("portolan, cold", Ok(())),
+            ("cilium/ebpf, cold", cilium::ready()),
+            ("aya-obj", Ok(())),
+            ("libbpf, with reading all", Ok(())),
+            ("portolan, warm", Ok(())),
+            ("cilium/ebpf, warm", cilium::ready()),
+        ]
     }
 
     fn turn(&self, peer: &str) -> Result<Turn, String> {
-        let objects = parsed()?;
         let path = kernel("6.12")?;
-        let relocate = |target: &TargetBtf| {
-            let mut answered = 0;
-            for object in &objects {
-                let mut relocator = Relocator::new(object, target);
-                for entry in &object.entries {
-                    answered += relocator.relocate(entry).map_or(0, |entry| entry.outcomes.len());
-                }
+        match peer {
+            "portolan, cold" => {
+                let objects = parsed()?;
+                repeat_on(TIMES, || target(&path), |target| Ok((relocate(&objects, &target), target)))
             }
-            answered
-        };
-        let warm = target(&path)?;
-        relocate(&warm);
-        repeat(TIMES, || {
-            if peer == "portolan, warm" { Ok(relocate(&warm)) } else { Ok(relocate(&target(&path)?)) }
-        })
+            "portolan, warm" => {
+                let (objects, target) = (parsed()?, target(&path)?);
+                repeat(TIMES, || Ok(relocate(&objects, &target)))
+            }
+            "aya-obj" => {
+                let data = read(&path)?;
+                let parse = |path| aya_obj::Object::parse(&read(path)?).map_err(|error| error.to_string());
+                let objects: Vec<_> = objects()?.iter().map(|path| parse(path)).collect::<Result<_, _>>()?;
+                let target = aya_obj::btf::Btf::parse(&data, object::Endianness::Little)
+                    .map_err(|error| error.to_string())?;
+                // Some it does not relocate: it works on them until it finds that out.
+                let relocate = |mut objects: Vec<aya_obj::Object>| {
+                    Ok(objects.iter_mut().filter_map(|object| object.relocate_btf(&target).ok()).count())
+                };
+                repeat_on(3, || Ok(objects.clone()), relocate)
+            }
+            "libbpf, with reading all" => {
+                let (paths, setup) = (objects()?, libbpf_peer::Setup::with_btf(&path));
+                // What libbpf refuses it has worked on as well.
+                let relocate =
+                    || Ok(paths.iter().filter_map(|path| libbpf_peer::prepare(path, &setup).ok()).count());
+                repeat(1, relocate)
+            }
+            "cilium/ebpf, cold" => cilium::turn("cold", TIMES, &path, &objects()?),
+            "cilium/ebpf, warm" => cilium::turn("warm", TIMES, &path, &objects()?),
+            other => Err(format!("no peer {other:?}")),
+        }
     }
+}
+
+/// Verdicts on all objects for all kernels.
+pub(crate) struct Matrix;
+
+impl Case for Matrix {
+    fn name(&self) -> &'static str {
+        "matrix"
+    }
+
+    fn title(&self) -> String {
+        let kernels = kernels().map_or(0, |kernels| kernels.len());
+        format!("all objects for all {kernels} kernels, their BTF alone, files read each time")
+    }
+
+    fn peers(&self) -> Vec<(&'static str, Result<(), String>)> {
+        vec![
+            ("portolan, verdicts", Ok(())),
+            ("portolan, relocation alone", Ok(())),
+            ("bpftool gen min_core_btf", bpftool()),
+        ]
+    }
+
+    fn turn(&self, peer: &str) -> Result<Turn, String> {
+        let kernels = kernels()?;
+        match peer {
+            "portolan, verdicts" => repeat(1, || {
+                let objects = parsed()?;
+                let mut verdicts = 0;
+                for path in &kernels {
+                    let kernel = Kernel { btf: Some(read(path)?.into()), ..Kernel::default() };
+                    let offline = Offline::new(&kernel);
+                    let judge = |object| predict(object, &offline, &Options::default()).len();
+                    verdicts += objects.iter().map(judge).sum::<usize>();
+                }
+                Ok(verdicts)
+            }),
+            "portolan, relocation alone" => repeat(1, || {
+                let objects = parsed()?;
+                let mut answered = 0;
+                for path in &kernels {
+                    answered += relocate(&objects, &target(path)?);
+                }
+                Ok(answered)
+            }),
+            _ => minimize_by_bpftool(1, &kernels),
+        }
+    }
+}
+
+fn bpftool() -> Result<(), String> {
+    let version = Command::new("bpftool").arg("version").stdout(Stdio::null()).status();
+    version.map(|_| ()).map_err(|error| format!("bpftool: {error}"))
+}
+
+/// One `bpftool gen min_core_btf` of all objects a kernel.
+fn minimize_by_bpftool(times: usize, kernels: &[PathBuf]) -> Result<Turn, String> {
+    let paths = objects()?;
+    repeat(times, || {
+        for path in kernels {
+            let mut command = Command::new("bpftool");
+            command.args(["gen", "min_core_btf"]).arg(path).arg("/dev/null").args(&paths);
+            let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+            let status = status.map_err(|error| error.to_string())?;
+            if !status.success() {
+                return Err(format!("bpftool gen min_core_btf: {status}"));
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Minimised BTF.
@@ -73,9 +182,7 @@ impl Case for Minimize {
     }
 
     fn peers(&self) -> Vec<(&'static str, Result<(), String>)> {
-        let bpftool = Command::new("bpftool").arg("version").stdout(Stdio::null()).status();
-        let bpftool = bpftool.map(|_| ()).map_err(|error| format!("bpftool: {error}"));
-        vec![("portolan", Ok(())), ("bpftool, a process a kernel", bpftool)]
+        vec![("portolan", Ok(())), ("bpftool, a process a kernel", bpftool())]
     }
 
     fn turn(&self, peer: &str) -> Result<Turn, String> {
@@ -95,18 +202,6 @@ impl Case for Minimize {
                 Ok(bytes)
             });
         }
-        let paths = objects()?;
-        repeat(3, || {
-            for path in &kernels {
-                let mut command = Command::new("bpftool");
-                command.args(["gen", "min_core_btf"]).arg(path).arg("/dev/null").args(&paths);
-                let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-                let status = status.map_err(|error| error.to_string())?;
-                if !status.success() {
-                    return Err(format!("bpftool gen min_core_btf: {status}"));
-                }
-            }
-            Ok(())
-        })
+        minimize_by_bpftool(3, &kernels)
     }
 }

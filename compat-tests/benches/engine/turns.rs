@@ -29,10 +29,20 @@ pub(crate) struct Turn {
 
 /// Does `work` `times` times, after once unmeasured, and takes the median.
 pub(crate) fn repeat<T>(times: usize, mut work: impl FnMut() -> Result<T, String>) -> Result<Turn, String> {
+    repeat_on(times, || Ok(()), |()| work())
+}
+
+/// Does `work` `times` times, each time on something that is made anew without being measured.
+pub(crate) fn repeat_on<S, T>(
+    times: usize,
+    mut fresh: impl FnMut() -> Result<S, String>,
+    mut work: impl FnMut(S) -> Result<T, String>,
+) -> Result<Turn, String> {
     let mut walls = Vec::with_capacity(times);
     for _ in 0..=times {
+        let given = fresh()?;
         let began = Instant::now();
-        let done = work()?;
+        let done = work(given)?;
         walls.push(began.elapsed());
         drop(done);
     }

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: `portolan probe` beside `bpftool feature probe`, in pairs, so that both meet the same load.
+//! `cargo xtask bench`: the engine beside its peers, and `portolan probe` beside `bpftool feature probe`, in pairs, so that
+//! both meet the same load.
 
 use crate::command::{self, cargo, command, root};
 use std::process::{Command, Stdio};
@@ -6,8 +7,15 @@ use std::time::{Duration, Instant};
 
 const PAIRS: usize = 15;
 
+/// `[CASE…]`: of the engine's cases these; without any, all of them and the probe.
+pub(crate) fn run(cases: &[&str]) -> Result<(), String> {
+    let engine = ["bench", "--package", "compat-tests", "--bench", "engine", "--"];
+    command::run(&mut cargo(&[&engine, cases].concat()))?;
+    if cases.is_empty() { probe() } else { Ok(()) }
+}
+
 /// Builds the release binary, runs the pairs and prints the medians, their ratio and the peak memory.
-pub(crate) fn run() -> Result<(), String> {
+fn probe() -> Result<(), String> {
     command::run(&mut cargo(&["build", "--release", "--package", "portolan"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
     let portolan = target.join("release/portolan");

@@ -31,7 +31,8 @@ commands:
                   with --alone load each entry alone and hold the tables against that
   accuracy --predictions FILE
                   hold predictions (JSON lines) against compat-tests/truth and print the confusion matrix
-  bench           time `portolan probe` and `bpftool feature probe` in pairs
+  bench [CASE…]   time the engine beside its peers (load, load-sorted, relocate, matrix, minimize), then `portolan probe`
+                  and `bpftool feature probe` in pairs
 ";
 
 /// What a step came to when it did not fail.
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         ["objects", ref rest @ ..] => objects::run(rest),
         ["truth", ref rest @ ..] => truth::make(rest),
         ["accuracy", ref rest @ ..] => truth::accuracy(rest),
-        ["bench"] => bench::run(),
+        ["bench", ref cases @ ..] => bench::run(cases),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
