@@ -278,9 +278,8 @@ impl Parts<'_> {
                 return self.loose(&source, bytes);
             }
         }
-        if self.kernels.len() == before
-            && !self.kernels.iter().any(|part| part.kernel.sources.contains(&source))
-        {
+        // Modules are read elsewhere and become part of a kernel at the end.
+        if self.found == before {
             let problem = "it has no kernel, module, BTF or configuration in it".to_owned();
             return Err(KernelError::NoKernel { what: source, problem });
         }

@@ -103,6 +103,13 @@ fn packages_of_one_kernel_become_one() {
     assert_eq!(kernels[0].config.as_ref().unwrap().get("CONFIG_BPF"), Some("y"));
     assert!(kernels[0].notes[0].starts_with("usr/lib/modules/6.1-x/kernel/bad.ko"), "{:?}", kernels[0].notes);
 
+    // In whatever order they are named.
+    for order in [["2.deb", "1.deb", "3.deb"], ["3.deb", "2.deb", "1.deb"], ["1.deb", "3.deb", "2.deb"]] {
+        let kernels = read(&order.map(|name| dir.path().join(name)), Options::ALL).unwrap();
+        assert_eq!(kernels.len(), 1, "{order:?}");
+        assert!(kernels[0].modules_whole && kernels[0].config.is_some(), "{order:?}");
+    }
+
     // Without one of the packages not all modules are there, and without asking for them none.
     let two = [dir.path().join("1.deb"), dir.path().join("2.deb")];
     assert!(!read(&two, Options::ALL).unwrap()[0].modules_whole);
