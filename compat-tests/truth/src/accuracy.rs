@@ -1,19 +1,16 @@
 //! Predictions held against what kernels did.
 //!
-//! A prediction is a JSON line with `object` (a path that ends as the truth names it), `program`, `kernel` (its release),
-//! `verdict` (`runs`, `degraded`, `blocked`, `unknown`) and `reasons`. `degraded` counts as `runs`: it loads. `unknown`, and
-//! no prediction at all, count as disagreement.
+//! `degraded` counts as `runs`: it loads. `unknown`, and no prediction at all, count as disagreement.
 
 use crate::phase::{LOADERS_PART, NOT_MEASURED};
 use crate::table::{Entry, Truth};
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// A line of predictions.
-#[derive(Debug, Deserialize)]
+/// What was predicted of one entry on one kernel.
+#[derive(Debug)]
 pub struct Prediction {
-    /// Path of the object.
+    /// The object as the truth names it.
     pub object: String,
     /// Function of the entry.
     pub program: String,
@@ -21,9 +18,8 @@ pub struct Prediction {
     pub kernel: String,
     /// `runs`, `degraded`, `blocked` or `unknown`.
     pub verdict: String,
-    /// Why, whatever its shape: it is only shown.
-    #[serde(default)]
-    pub reasons: serde_json::Value,
+    /// Why it is not `runs`.
+    pub reasons: Vec<String>,
 }
 
 /// Counts of one confusion matrix: what the kernel did by what was predicted.
@@ -87,8 +83,8 @@ pub struct Report {
     pub wrong_runs: Vec<String>,
     /// As above, for `blocked` where it loads.
     pub wrong_blocked: Vec<String>,
-    /// Predictions of objects, entries or kernels that the truth does not have.
-    pub unmatched: usize,
+    /// What was not decided, or not predicted.
+    pub undecided: Vec<String>,
 }
 
 /// Compares.
@@ -96,16 +92,14 @@ pub fn compare(truth: &Truth, predictions: &[Prediction]) -> Report {
     let mut report = Report::default();
     let mut by_name: BTreeMap<(&str, &str, &str), &Prediction> = BTreeMap::new();
     for prediction in predictions {
-        let key = (tail(&prediction.object), prediction.program.as_str(), prediction.kernel.as_str());
+        let key = (prediction.object.as_str(), prediction.program.as_str(), prediction.kernel.as_str());
         by_name.insert(key, prediction);
     }
-    let mut used = 0;
     for ((object, _), entry) in &truth.entries {
         let varying = varies(entry);
         for (release, outcome) in &entry.outcomes {
             let phase = outcome.phase.as_str();
             let found = by_name.get(&(object.as_str(), entry.program.as_str(), release.as_str()));
-            used += usize::from(found.is_some());
             if LOADERS_PART.contains(&phase) || NOT_MEASURED.contains(&phase) {
                 *report.left_out.entry(phase.to_owned()).or_default() += 1;
                 continue;
@@ -122,7 +116,7 @@ pub fn compare(truth: &Truth, predictions: &[Prediction]) -> Report {
                 report.varying.counts[refused][predicted] += 1;
             }
             let line = || {
-                let reasons = found.map(|prediction| prediction.reasons.to_string()).unwrap_or_default();
+                let reasons = found.map(|prediction| prediction.reasons.join("; ")).unwrap_or_default();
                 let said = format!("{} {phase} {}", outcome.result, outcome.detail);
                 format!(
                     "{object} {} {} on {release}: kernel: {said}; predicted: {reasons}",
@@ -132,11 +126,11 @@ pub fn compare(truth: &Truth, predictions: &[Prediction]) -> Report {
             match (refused, predicted) {
                 (1, 0) => report.wrong_runs.push(line()),
                 (0, 1) => report.wrong_blocked.push(line()),
+                (_, 2 | 3) => report.undecided.push(line()),
                 _ => {}
             }
         }
     }
-    report.unmatched = by_name.len() - used.min(by_name.len());
     report
 }
 
@@ -149,11 +143,6 @@ fn varies(entry: &Entry) -> bool {
     judged().any(|phase| phase == "ok") && judged().any(|phase| phase != "ok")
 }
 
-/// The last three components of a path: corpus, package, file.
-fn tail(path: &str) -> &str {
-    path.rmatch_indices('/').nth(2).map_or(path, |(at, _)| &path[at + 1..])
-}
-
 impl Report {
     /// As text, every wrong `runs` with its reason.
     pub fn show(&self) -> String {
@@ -164,13 +153,13 @@ impl Report {
         for (phase, count) in &self.left_out {
             let _ = writeln!(text, "  {phase}: {count}");
         }
-        if self.unmatched > 0 {
-            let _ = writeln!(text, "{} predictions are of nothing that the truth has", self.unmatched);
-        }
-        for (title, lines) in
-            [("runs, but is refused", &self.wrong_runs), ("blocked, but loads", &self.wrong_blocked)]
-        {
-            let _ = writeln!(text, "\npredicted {title}: {}", lines.len());
+        let wrong = [
+            ("predicted runs, but is refused", &self.wrong_runs),
+            ("predicted blocked, but loads", &self.wrong_blocked),
+            ("not decided", &self.undecided),
+        ];
+        for (title, lines) in wrong {
+            let _ = writeln!(text, "\n{title}: {}", lines.len());
             for line in lines {
                 let _ = writeln!(text, "  {line}");
             }
@@ -198,9 +187,9 @@ mod tests {
     }
 
     fn prediction(program: &str, kernel: &str, verdict: &str) -> Prediction {
-        let object = "/somewhere/objects/c/p/a.o".into();
+        let object = "c/p/a.o".into();
         let (program, kernel, verdict) = (program.into(), kernel.into(), verdict.into());
-        Prediction { object, program, kernel, verdict, reasons: serde_json::json!(["PTL0201"]) }
+        Prediction { object, program, kernel, verdict, reasons: vec!["PTL0201".into()] }
     }
 
     #[test]
@@ -217,13 +206,12 @@ mod tests {
             prediction("refused", "6.1", "runs"),
             prediction("undecided", "6.1", "unknown"),
             prediction("unset", "6.1", "runs"),
-            prediction("loads", "5.10", "runs"),
         ];
         let report = compare(&truth, &predictions);
         assert_eq!(report.whole.counts, [[1, 0, 1, 1], [1, 0, 0, 0]]);
         assert_eq!((report.whole.agree(), report.whole.decided(), report.whole.total()), (1, 2, 4));
         assert_eq!(report.left_out.get("map_create_size_unset"), Some(&1));
-        assert_eq!(report.unmatched, 1);
+        assert_eq!(report.undecided.len(), 2);
         assert_eq!(report.wrong_runs.len(), 1);
         assert!(report.wrong_runs[0].contains("PTL0201"), "{}", report.wrong_runs[0]);
     }

@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use truth::accuracy::{self, Prediction};
+use truth::accuracy;
 use truth::make::{self, Plan};
+use truth::predict;
 use truth::table::Truth;
 
 const USAGE: &str =
     "usage: truth make|check --init FILE --kernels DIRECTORY --objects DIRECTORY [--tables DIRECTORY]
                   [--kernel NAME]… [--corpus NAME]…
        truth long [--tables DIRECTORY]
-       truth accuracy --predictions FILE [--tables DIRECTORY]
+       truth accuracy --kernels DIRECTORY --objects DIRECTORY [--tables DIRECTORY]
+                  [--kernel NAME]…
 ";
 
 fn main() -> ExitCode {
@@ -61,15 +63,9 @@ fn run(args: &[String]) -> Result<(), String> {
             Ok(())
         }
         "accuracy" => {
-            let file = path("--predictions")?;
-            let text = std::fs::read_to_string(&file).map_err(|err| format!("{}: {err}", file.display()))?;
-            let mut predictions = Vec::new();
-            for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-                let prediction: Prediction = serde_json::from_str(line)
-                    .map_err(|err| format!("{} line {}: {err}", file.display(), number + 1))?;
-                predictions.push(prediction);
-            }
-            print!("{}", accuracy::compare(&truth()?, &predictions).show());
+            let truth = truth()?.of_kernels(&all("--kernel"));
+            let predictions = predict::run(&truth, &path("--kernels")?, &path("--objects")?)?;
+            print!("{}", accuracy::compare(&truth, &predictions).show());
             Ok(())
         }
         _ => Err(USAGE.to_owned()),

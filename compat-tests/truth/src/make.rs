@@ -1,10 +1,9 @@
 //! Making the truth: every object on every kernel.
 
 use crate::phase::Outcome;
-use crate::table::Truth;
+use crate::table::{self, Truth};
 use crate::wire::{self, Row};
 use compat_tests::vm::{End, Frame, Initramfs, Vm, VmError};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
@@ -37,11 +36,7 @@ pub fn run(plan: &Plan) -> Result<(), String> {
     let mut truth = Truth::read(&plan.tables).map_err(|err| format!("{}: {err}", plan.tables.display()))?;
     let objects = objects(plan)?;
     for (name, bytes) in &objects {
-        let digest = Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
-        truth.objects.insert(name.clone(), digest);
+        truth.objects.insert(name.clone(), table::digest(bytes));
     }
     each_kernel(plan, &objects, wire::WHOLE, |name, release, run| {
         for (row, outcome) in &run.outcomes {

@@ -8,6 +8,7 @@
 
 use crate::phase::Outcome;
 use crate::wire::Row;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::io;
@@ -43,7 +44,27 @@ pub struct Truth {
     pub entries: BTreeMap<(String, usize), Entry>,
 }
 
+/// SHA-256 of an object, in lowercase hexadecimal digits.
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 impl Truth {
+    /// What was measured on the kernels whose package's name contains one of these; on all where none are given.
+    #[must_use]
+    pub fn of_kernels(mut self, names: &[String]) -> Truth {
+        if !names.is_empty() {
+            self.kernels.retain(|_, package| names.iter().any(|name| package.contains(name)));
+            for entry in self.entries.values_mut() {
+                entry.outcomes.retain(|release, _| self.kernels.contains_key(release));
+            }
+        }
+        self
+    }
+
     /// Adds the outcome of `row` under `release`.
     pub fn add(&mut self, release: &str, row: &Row, outcome: Outcome) {
         let entry = self.entries.entry((row.object.clone(), row.index)).or_default();

@@ -29,8 +29,8 @@ commands:
   truth [--alone] [--kernel NAME]… [--corpus NAME]…
                   load the cache's objects on the cache's kernels, in micro-VMs, and write compat-tests/truth/*.tsv;
                   with --alone load each entry alone and hold the tables against that
-  accuracy --predictions FILE
-                  hold predictions (JSON lines) against compat-tests/truth and print the confusion matrix
+  accuracy [--kernel NAME]…
+                  predict all that compat-tests/truth measured, from the cache, and print the confusion matrices
   bench [CASE…]   time the engine beside its peers (load, load-sorted, relocate, matrix, minimize), then `portolan probe`
                   and `bpftool feature probe` in pairs
 ";

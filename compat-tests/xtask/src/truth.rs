@@ -19,9 +19,11 @@ pub(crate) fn make(args: &[&str]) -> Result<(), String> {
     command::run(make.args(args))
 }
 
-/// `--predictions FILE`: holds predictions against the tables.
+/// `[--kernel NAME]…`: predicts everything that was measured, from the files in the cache, and holds it against the tables.
 pub(crate) fn accuracy(args: &[&str]) -> Result<(), String> {
-    command::run(truth(&["accuracy"]).args(args))
+    let mut accuracy = truth(&["accuracy"]);
+    accuracy.arg("--kernels").arg(kernels::directory()).arg("--objects").arg(objects::directory());
+    command::run(accuracy.args(args))
 }
 
 fn truth(args: &[&str]) -> std::process::Command {

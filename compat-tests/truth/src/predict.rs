@@ -1,0 +1,101 @@
+//! Predictions for everything that the truth was measured of, made from the same packages and objects.
+
+use crate::accuracy::Prediction;
+use crate::table::Truth;
+use btf_catalog::BpfObject;
+use btf_catalog::kernel::{self, Kernel};
+use probe_matrix::derive::Offline;
+use probe_matrix::predict::{EntryVerdict, Options, predict};
+use probe_matrix::verdict::Verdict;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Threads, each of which holds one kernel: 150 MB with the image's symbols.
+const THREADS: usize = 2;
+
+/// Predicts what loading does in the micro-VM, which has the kernel and none of its modules.
+///
+/// Kernels are looked for in `kernels` by their packages' names, objects in `objects` by the truth's. What is not there,
+/// or is not the same file as was measured, is an error: half an accuracy would be none.
+pub fn run(truth: &Truth, kernels: &Path, objects: &Path) -> Result<Vec<Prediction>, String> {
+    let objects = read_objects(truth, objects)?;
+    let packages: Vec<_> = truth.kernels.iter().collect();
+    let (next, made) = (AtomicUsize::new(0), Mutex::new(Ok(Vec::new())));
+    let work = || {
+        while let Some((release, package)) = packages.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let of_kernel =
+                read_kernel(kernels, release, package).map(|kernel| all(&kernel, release, &objects));
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            match (of_kernel, made.as_mut()) {
+                (Ok(more), Ok(all)) => all.extend(more),
+                (Err(error), _) => *made = Err(error),
+                (Ok(_), Err(_)) => return,
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(work);
+        }
+    });
+    made.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read_objects(truth: &Truth, directory: &Path) -> Result<Vec<(String, BpfObject)>, String> {
+    let mut objects = Vec::new();
+    for (name, digest) in &truth.objects {
+        let path = directory.join(name);
+        let bytes = std::fs::read(&path)
+            .map_err(|error| format!("{}: {error}; run `cargo xtask objects`", path.display()))?;
+        if crate::table::digest(&bytes) != *digest {
+            return Err(format!("{}: not the object that was measured", path.display()));
+        }
+        // One that libbpf does not open either has no entries.
+        if let Ok(object) = BpfObject::parse(bytes) {
+            objects.push((name.clone(), object));
+        }
+    }
+    Ok(objects)
+}
+
+fn read_kernel(directory: &Path, release: &str, package: &str) -> Result<Kernel, String> {
+    let base = package.replace("linux-binary-", "linux-base-");
+    let names: BTreeSet<&str> = [package, &base].into();
+    let paths = names.into_iter().map(|name| directory.join(name)).filter(|path| path.is_file());
+    let paths: Vec<_> = paths.collect();
+    if paths.is_empty() {
+        return Err(format!("{package} is not in {}; run `cargo xtask kernels`", directory.display()));
+    }
+    let wanted = kernel::Options { modules: false, image: true };
+    let found = kernel::read(&paths, wanted).map_err(|error| format!("{package}: {error}"))?;
+    let mut found = found.into_iter().filter(|kernel| kernel.release.as_deref() == Some(release));
+    found.next().ok_or_else(|| format!("{package}: no kernel {release} in it"))
+}
+
+fn all(kernel: &Kernel, release: &str, objects: &[(String, BpfObject)]) -> Vec<Prediction> {
+    let kernel = Offline::new(kernel);
+    let options = Options { loaded_modules: Some(BTreeSet::new()), ..Options::default() };
+    let of_object = |(name, object): &(String, BpfObject)| {
+        let entries = predict(object, &kernel, &options).into_iter();
+        entries.map(|entry| prediction(name, release, entry)).collect::<Vec<_>>()
+    };
+    objects.iter().flat_map(of_object).collect()
+}
+
+fn prediction(object: &str, release: &str, entry: EntryVerdict) -> Prediction {
+    let verdict = match entry.load.verdict {
+        Verdict::Runs | Verdict::Degraded => "runs",
+        Verdict::Blocked => "blocked",
+        Verdict::Unknown => "unknown",
+    };
+    let reasons = entry.load.reasons.iter();
+    Prediction {
+        object: object.to_owned(),
+        program: entry.program,
+        kernel: release.to_owned(),
+        verdict: verdict.to_owned(),
+        reasons: reasons.map(|reason| format!("{} {}", reason.code, reason.message)).collect(),
+    }
+}
