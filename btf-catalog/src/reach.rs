@@ -31,6 +31,7 @@ mod state;
 mod tests;
 mod transfer;
 
+pub use flow::broken_flow;
 pub(crate) use flow::{slots, successors};
 
 use crate::btf::{Btf, BtfKind};

@@ -83,6 +83,23 @@ fn an_extern_that_is_not_there_costs_the_whole_object() {
 }
 
 #[test]
+fn what_every_verifier_refuses_is_blocked_and_what_it_must_find_out_is_assumed() {
+    let verdicts = verdicts(&kernel(), "rules.bpfel.o", &Options::default());
+    for (program, expected) in [
+        ("locked", (Verdict::Blocked, Some("PTL0221"))),
+        ("unlocked", (Verdict::Runs, None)),
+        ("simple", (Verdict::Runs, None)),
+        ("frame", (Verdict::Blocked, Some("PTL0222"))),
+        ("unreached", (Verdict::Blocked, Some("PTL0222"))),
+        ("too_early", (Verdict::Blocked, Some("PTL0219"))),
+    ] {
+        assert_eq!(load(&verdicts[program]), expected, "{program}: {:?}", verdicts[program].load.reasons);
+    }
+    assert_eq!(verdicts["simple"].load.evidence, Evidence::Derived);
+    assert_eq!(verdicts["unlocked"].load.evidence, Evidence::Assumed);
+}
+
+#[test]
 fn kernel_functions_are_called_where_they_are_there_and_meant_for_the_type() {
     let verdicts = verdicts(&kernel(), "kfuncs.bpfel.o", &Options::default());
     for (program, expected) in [

@@ -80,7 +80,15 @@ impl Checks<'_> {
             Some(attach) if !entry.attach_type_optional => {
                 let requirement = format!("{} programs at {attach}", entry.prog_type);
                 let fact = format!("bpf.attach_type.{attach}");
-                self.ask(Stage::Load, "PTL0202", requirement, &fact, false);
+                // bpf_prog_load_check_attach() of kernel/bpf/syscall.c looks at those of other types only; of sk_reuseport
+                // where there is a choice.
+                let unseen = [ProgType::KPROBE, ProgType::SCHED_CLS, ProgType::SK_REUSEPORT];
+                let stage = if unseen.contains(&entry.prog_type) { Stage::Attach } else { Stage::Load };
+                self.ask(stage, "PTL0202", requirement, &fact, false);
+                if stage == Stage::Attach {
+                    let fact = format!("bpf.prog_type.{}", entry.prog_type);
+                    self.ask(Stage::Load, "PTL0201", format!("{} programs", entry.prog_type), &fact, false);
+                }
             }
             _ => {
                 let fact = format!("bpf.prog_type.{}", entry.prog_type);

@@ -11,6 +11,7 @@ mod target;
 mod witness;
 
 pub(crate) use helper::{Condition, condition};
+pub(crate) use kfunc::CallingProgram;
 pub(crate) use target::Arguments;
 
 use crate::assess;
@@ -123,6 +124,24 @@ impl<'a> Offline<'a> {
             _ if banner.contains("-Ubuntu ") => None,
             _ => version_code(self.kernel.release.as_deref()?),
         }
+    }
+
+    /// Whether libbpf finds a version at all: it wants three numbers, which the release of a kernel before its first point
+    /// release does not have everywhere (`7.3-cloud-amd64`). `None` where that is not known.
+    pub(crate) fn tells_version(&self) -> Option<bool> {
+        let banner = self.kernel.banner.as_deref()?;
+        if banner.contains("-Ubuntu ") {
+            return None;
+        }
+        let debian = banner.rsplit_once("Debian ").map(|(_, version)| version);
+        let three = |text: &str| {
+            let mut parts = text.splitn(3, '.');
+            let number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u32>().is_ok());
+            number(parts.next())
+                && number(parts.next())
+                && parts.next().is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        Some(debian.is_some_and(three) || three(self.kernel.release.as_deref()?))
     }
 
     /// An option of the configuration.
@@ -247,5 +266,24 @@ mod tests {
             Some(u32::from_be_bytes([0, 6, 6, 3]))
         );
         assert_eq!(code("7.3-cloud-amd64", ""), Some(u32::from_be_bytes([0, 7, 3, 0])));
+    }
+
+    #[test]
+    fn libbpf_wants_three_numbers() {
+        let told = |release: &str, banner: &str| {
+            let kernel = Kernel {
+                release: Some(release.to_owned()),
+                banner: Some(banner.to_owned()),
+                ..Kernel::default()
+            };
+            Offline::new(&kernel).tells_version()
+        };
+        assert_eq!(
+            told("7.3-cloud-amd64", "Linux version 7.3 #1 SMP Debian 7.3~rc7-1~exp1 (2026)"),
+            Some(false)
+        );
+        assert_eq!(told("6.1.0-56-cloud-amd64", "Linux version 6.1.0 #1 SMP Debian 6.1.192-2"), Some(true));
+        assert_eq!(told("6.6.3", "Linux version 6.6.3 #1 SMP"), Some(true));
+        assert_eq!(told("5.15.0-105-generic", "Linux version 5.15.0-105 #115-Ubuntu SMP Mon"), None);
     }
 }

@@ -5,7 +5,9 @@
 //! are told apart, since a kernel may do the one and not the other. What only a running node has (mounts, active security
 //! modules) is listed and decides nothing.
 
+mod map;
 mod reached;
+mod rules;
 mod target;
 
 use crate::assess::{self, Node, against};
@@ -21,7 +23,7 @@ use btf_catalog::core::{
 use btf_catalog::object::{Entry, Extern, StructOps};
 use btf_catalog::reach::{Constants, Walk};
 use btf_catalog::require::{self, EntryRequirements, Requirements};
-use btf_catalog::{BpfObject, ProgType, TypeId};
+use btf_catalog::{AttachType, BpfObject, ProgType, TypeId};
 use reached::Reached;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -145,6 +147,7 @@ impl Predictor<'_> {
         checks.extend(in_modules.into_iter().map(|(_, check)| check));
         checks.extend(relocated.iter().flat_map(|relocated| poison(&reached, relocated, &open)));
         checks.extend(self.struct_ops(entry));
+        checks.extend(reached.rules());
         checks.extend(
             self.externs(&reached, entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type)),
         );
@@ -183,9 +186,10 @@ impl Predictor<'_> {
         let mut checks = assess::assess(&alone, Node { facts: &facts, btf: self.types.as_ref(), installed });
         checks.extend(left_to_loader(needs));
         checks.extend(conditions(needs));
+        checks.extend(self.fragments(needs));
         checks.extend(self.target(needs, reached, at_least));
+        checks.extend(self.map_use(needs));
         checks.extend(self.context(needs));
-        checks.extend(walk(needs));
         checks
     }
 
@@ -195,6 +199,10 @@ impl Predictor<'_> {
         let Some(resolution) = &self.constants.externs else { return Vec::new() };
         let of = |(ext, outcome): (&Extern, &ExternOutcome)| {
             let name = format!("{} of the kernel", ext.name);
+            if ext.name == "LINUX_KERNEL_VERSION" && self.kernel.tells_version() == Some(false) {
+                let why = "libbpf reads no version of three numbers from this kernel's release";
+                return Some(told(Stage::Load, "PTL0217", name, "kernel.release", Support::No, why));
+            }
             match outcome {
                 ExternOutcome::Refused(why) => {
                     Some(told(Stage::Load, "PTL0217", name, "btf.vmlinux", Support::No, why))
@@ -218,9 +226,24 @@ impl Predictor<'_> {
             let requirement = format!("{name}() in {prog_type} programs");
             Some(against(Stage::Load, "PTL0220", requirement, "btf.vmlinux", Some(&fact), walk < Walk::Sure))
         };
+        let calling = reached.calling();
+        let unmet = |(name, id, walk): (&str, TypeId, Walk)| {
+            let why = self.kernel.kfunc_wants(id, calling).filter(|_| walk > Walk::Never)?;
+            let fact = Fact::new(Support::No, Evidence::Derived, "the image's sets of kfuncs").reason(why);
+            let requirement = format!("{name}() in this program");
+            Some(against(Stage::Load, "PTL0220", requirement, "btf.vmlinux", Some(&fact), walk < Walk::Sure))
+        };
         let declared = self.object.externs.iter().zip(&resolution.outcomes).filter_map(of);
         let missing = reached.missing_calls(resolution).filter_map(called);
-        declared.chain(missing).chain(reached.kfuncs(resolution).filter_map(forbidden)).collect()
+        let calls = reached.kfuncs(resolution).filter_map(|call| forbidden(call).or_else(|| unmet(call)));
+        declared.chain(missing).chain(calls).collect()
+    }
+
+    /// `BPF_F_XDP_HAS_FRAGS`, which kernels since v5.18 know.
+    fn fragments(&self, needs: &EntryRequirements) -> Option<Check> {
+        let fact = needs.xdp_frags.then(|| self.kernel.shown("member:bpf_prog_aux.xdp_has_frags"))?;
+        let requirement = format!("packets in fragments, which {} takes", needs.name);
+        Some(against(Stage::Load, "PTL0405", requirement, "btf.vmlinux", Some(&fact), false))
     }
 
     /// Relocations that are walked, about a type that the kernel itself does not have and a module may: the answer is
@@ -318,6 +341,9 @@ fn conditions(needs: &EntryRequirements) -> Vec<Check> {
         let why = match condition(*helper)? {
             Condition::Sleepable if !needs.sleepable => "offered to sleepable programs only",
             Condition::Iter if how != "iter" => "offered to iterators only",
+            Condition::Attach if helper_not_at(*helper, needs.attach_type) => {
+                "not offered to programs of this attach type"
+            }
             Condition::Trampoline if !by_trampoline.contains(&how) => {
                 "offered at fentry, fexit, fmod_ret and LSM hooks only"
             }
@@ -329,6 +355,26 @@ fn conditions(needs: &EntryRequirements) -> Vec<Check> {
         Some(against(Stage::Load, "PTL0207", requirement, &name, Some(&fact), needs.guarded))
     };
     needs.helpers.iter().filter_map(unmet).collect()
+}
+
+/// `cgroup_common_func_proto()` of kernel/bpf/cgroup.c, v6.12: where a cgroup's programs have no return value to get or set.
+fn helper_not_at(helper: btf_catalog::HelperId, attach_type: Option<AttachType>) -> bool {
+    const WITHOUT: [AttachType; 12] = [
+        AttachType::CGROUP_INET_INGRESS,
+        AttachType::CGROUP_INET_EGRESS,
+        AttachType::CGROUP_SOCK_OPS,
+        AttachType::CGROUP_UDP4_RECVMSG,
+        AttachType::CGROUP_UDP6_RECVMSG,
+        AttachType::CGROUP_UNIX_RECVMSG,
+        AttachType::CGROUP_INET4_GETPEERNAME,
+        AttachType::CGROUP_INET6_GETPEERNAME,
+        AttachType::CGROUP_UNIX_GETPEERNAME,
+        AttachType::CGROUP_INET4_GETSOCKNAME,
+        AttachType::CGROUP_INET6_GETSOCKNAME,
+        AttachType::CGROUP_UNIX_GETSOCKNAME,
+    ];
+    matches!(helper.name(), Some("get_retval" | "set_retval"))
+        && attach_type.is_some_and(|attach_type| WITHOUT.contains(&attach_type))
 }
 
 /// The structure by which programs of a type see their context (include/linux/bpf_types.h).
@@ -349,22 +395,6 @@ fn context_structure(prog_type: ProgType) -> Option<&'static str> {
         "sk_lookup" => "bpf_sk_lookup",
         "nf" => "bpf_nf_ctx",
         _ => return None,
-    })
-}
-
-/// What the verifier makes of loops and of long programs is not in any file: the verdict is no more than assumed.
-fn walk(needs: &EntryRequirements) -> Option<Check> {
-    // BPF_MAXINSNS of include/uapi/linux/bpf_common.h: what was verified in any kernel.
-    let long = needs.loops || needs.insns > 4096;
-    long.then(|| Check {
-        stage: Stage::Load,
-        requirement: format!("the verifier's patience with {}", needs.name),
-        fact: "bpf.verifier.complexity_limit".to_owned(),
-        support: Support::Yes,
-        evidence: Evidence::Assumed,
-        outcome: Outcome::Pass,
-        code: "PTL0602".to_owned(),
-        detail: Some("how far the verifier walks loops and long programs is not in any file".to_owned()),
     })
 }
 

@@ -29,6 +29,37 @@ pub(crate) fn successors(insn: Insn, at: usize) -> [Option<usize>; 2] {
     }
 }
 
+/// Where the control flow of a function breaks the verifier's rules, whatever the branches test: the instruction, and what
+/// is wrong with it (`check_subprogs()`, `check_cfg()` of kernel/bpf/verifier.c, v5.10 to v7.2).
+///
+/// `functions` are the first instructions of the functions, ascending, the first of them 0.
+pub fn broken_flow(insns: &[Insn], functions: &[usize]) -> Option<(usize, &'static str)> {
+    /// `BPF_JMP | BPF_JA | BPF_X`, a jump through a table.
+    const INDIRECT: u8 = 0x0d;
+    if insns.iter().any(|insn| insn.code == INDIRECT) {
+        return None;
+    }
+    let ends = functions.iter().skip(1).copied().chain([insns.len()]);
+    functions.iter().copied().zip(ends).find_map(|(start, end)| {
+        let mut reached = vec![false; end.checked_sub(start)?];
+        let mut open = vec![start];
+        while let Some(at) = open.pop() {
+            let place = reached.get_mut(at.checked_sub(start)?)?;
+            if std::mem::replace(place, true) {
+                continue;
+            }
+            for to in successors(*insns.get(at)?, at).into_iter().flatten() {
+                if !(start..end).contains(&to) {
+                    return Some((at, "control leaves the function here"));
+                }
+                open.push(to);
+            }
+        }
+        let mut unreached = slots(&insns[start..end]).filter(|(at, _)| !reached[*at]);
+        unreached.next().map(|(at, _)| (start + at, "nothing leads to this instruction"))
+    })
+}
+
 /// Which instructions ways can meet at: targets of jumps, and where a call returns to.
 pub(super) fn meeting_points(insns: &[Insn]) -> Vec<bool> {
     let mut points = vec![false; insns.len()];

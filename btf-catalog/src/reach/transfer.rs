@@ -92,7 +92,9 @@ pub(super) fn moved(insn: Insn, src: Value, wide: bool) -> Value {
         (Kind::Scalar(scalar), bits @ (8 | 16 | 32)) if from_register => {
             let extended = scalar.truncated(bits as u32 / 8).sign_extended(bits as u32);
             let extended = if wide { extended } else { extended.truncated(4) };
-            Value { kind: Kind::Scalar(extended), id: 0, soft: true, trusted: false, ..src }
+            // Of a number that is not constant, the verifier may know more.
+            let vague = src.vague || extended.as_const().is_none();
+            Value { kind: Kind::Scalar(extended), id: 0, soft: true, vague, trusted: false }
         }
         _ => Value { kind: Kind::Scalar(Scalar::of_bytes(if wide { 8 } else { 4 })), ..Value::VAGUE },
     }

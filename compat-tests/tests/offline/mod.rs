@@ -46,7 +46,7 @@ fn image(btf: &Btf) -> Image {
     // Count, flags of the set; id, flags of the function.
     let words = [1, 1, id.0, 0].into_iter().flat_map(u32::to_le_bytes);
     let functions = ["two", "by_value", "callable"].iter().zip(0x2000..).map(|(name, at)| (at, b'T', *name));
-    let set = (SET, b'r', "__BTF_ID__set8__xdp_metadata_kfunc_ids");
+    let set = (SET, b'r', "__BTF_ID__set8__bpf_kfunc_check_set_xdp");
     Image {
         segments: vec![Segment { address: SET, data: words.collect::<Vec<u8>>().into() }],
         big_endian: false,

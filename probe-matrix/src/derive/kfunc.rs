@@ -38,7 +38,35 @@ fn alike(one: ProgType, other: ProgType) -> bool {
     one == other || GROUPS.iter().any(|group| in_group(group, one) && in_group(group, other))
 }
 
+/// What of a program decides whether it may call a kernel function.
+#[derive(Clone, Copy)]
+pub(crate) struct CallingProgram {
+    /// Whether it may sleep where it calls.
+    pub(crate) sleeps: bool,
+    /// Whether it is an iterator.
+    pub(crate) iterator: bool,
+}
+
 impl Offline<'_> {
+    /// What a kernel function asks of the program that calls it beside its type, in words.
+    pub(crate) fn kfunc_wants(&self, function: TypeId, program: CallingProgram) -> Option<&'static str> {
+        /// include/linux/btf.h, since v6.1.
+        const KF_SLEEPABLE: u32 = 1 << 5;
+        let sets = self.inside()?.id_sets.as_ref()?.iter().filter(|set| set.flagged);
+        let mut of =
+            sets.flat_map(|set| set.ids.iter().map(move |(id, flags)| (set.name.as_str(), *id, *flags)));
+        of.find_map(|(set, id, flags)| match set {
+            _ if id != function => None,
+            // dev_bound_kfunc_id(), net/core/xdp.c, since v6.3.
+            "xdp_metadata_kfunc_ids" => Some("only programs that are loaded for one device may call it"),
+            "bpf_sk_iter_kfunc_ids" if !program.iterator => Some("only iterators may call it"),
+            _ if flags & KF_SLEEPABLE != 0 && !program.sleeps => {
+                Some("only programs that may sleep may call it")
+            }
+            _ => None,
+        })
+    }
+
     /// Whether the kernel surely lets no program of this type call one of its own functions: it is in sets that are all
     /// registered for others, or in none.
     pub(crate) fn forbids_kfunc(&self, function: TypeId, prog_type: ProgType) -> Option<String> {

@@ -1,6 +1,6 @@
 //! What programs attach to: functions, tracepoints and hooks in a kernel's types and among its symbols.
 
-use super::Offline;
+use super::{Offline, Setting};
 use crate::facts::{Evidence, Fact, Support};
 use btf_catalog::btf::Type;
 use btf_catalog::kernel::{IdSet, Symbol};
@@ -75,10 +75,21 @@ impl Offline<'_> {
     pub(crate) fn is_overridable(&self, function: &str) -> Option<Overridable> {
         let id = self.vmlinux.as_ref()?.vmlinux.find_by_name_kind(function, BtfKind::Func)?;
         let inside = self.inside()?;
-        let errors = inside.error_injection.as_ref()?;
+        let none = Vec::new();
+        let errors = match self.option("CONFIG_FUNCTION_ERROR_INJECTION") {
+            Setting::Off => &none,
+            _ => inside.error_injection.as_ref()?,
+        };
         let mut addresses = self.kernel.image.as_ref()?.symbols.named(function);
         let by_set = |set: &IdSet| ["fmodret", "modify_return"].iter().any(|of| set.name.contains(of));
         let sets = inside.id_sets.as_ref()?.iter().filter(|set| by_set(set));
+        // Entries of system calls count since v7.1, also where errors cannot be injected (has_arch_syscall_prefix()).
+        let entry = ["__x64_", "__arm64_", "__ia32_", "__s390x_", "__riscv_"]
+            .iter()
+            .any(|of| function.starts_with(of));
+        if entry && errors.is_empty() && self.shown("type:bpf_async_cmd").support != Support::No {
+            return None;
+        }
         Some(Overridable {
             by_error: addresses.any(|symbol| errors.binary_search(&symbol.address).is_ok()),
             by_set: sets.flat_map(|set| &set.ids).any(|(known, _)| *known == id),

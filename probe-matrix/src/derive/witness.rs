@@ -84,6 +84,12 @@ impl Offline<'_> {
         Some(Fact::new(said.support, said.evidence, "the kernel's files").reason(said.reason.clone()))
     }
 
+    /// What one witness shows, in the words of the table. One of kinship (`~`) is `assumed`.
+    pub(crate) fn shown(&self, witness: &'static str) -> Fact {
+        let said = self.one_of(&[alternative(witness)]);
+        Fact::new(said.support, said.evidence, "the kernel's files").reason(said.reason)
+    }
+
     fn one_of(&self, alternatives: &[Alternative]) -> Statement {
         let mut said = alternatives.iter().map(|alternative| {
             let (support, reason) = self.witness(alternative.witness);

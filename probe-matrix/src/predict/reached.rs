@@ -12,10 +12,10 @@ const NOTHING: Insn = Insn { code: 0x05, dst: 0, src: 0, off: 0, imm: 0 };
 
 /// A relocated entry and what the verifier walks of it.
 pub(super) struct Reached<'a> {
-    object: &'a BpfObject,
-    entry: &'a Entry,
+    pub(super) object: &'a BpfObject,
+    pub(super) entry: &'a Entry,
     /// Its instructions, relocated.
-    insns: Vec<Insn>,
+    pub(super) insns: Vec<Insn>,
     /// What is walked.
     pub(super) reach: Reach,
 }
