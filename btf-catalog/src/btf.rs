@@ -346,6 +346,13 @@ impl Btf {
         std::str::from_utf8(self.name_bytes(off)).unwrap_or("")
     }
 
+    /// Whether the string at that offset is `text`, which has no NUL, without looking for the string's end.
+    pub(crate) fn string_is(&self, off: u32, text: &str) -> bool {
+        let rest = self.strings_from(off).strip_prefix(text.as_bytes());
+        // What begins past the end is empty.
+        rest.is_some_and(|rest| rest.first().is_none_or(|next| *next == 0))
+    }
+
     /// The bytes of the string at that offset, without its NUL.
     fn name_bytes(&self, off: u32) -> &[u8] {
         let rest = self.strings_from(off);

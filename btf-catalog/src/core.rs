@@ -5,12 +5,15 @@
 //! answer to every relocation is kept: a poisoned instruction is only a failure if it can be reached, and that is for
 //! others to find out.
 //!
+//! `answers` remembers: an object reads its accesses once, a kernel answers a question once.
+//!
 //! `externs` answers what an object declares and the kernel or its configuration must define, `struct_ops` which of the
 //! kernel's structures an object's are.
 //!
 //! `spec` reads an access as the compiler recorded it, `candidate` finds the kernel's types of the same name,
 //! `matching` decides whether types and fields agree, `resolve` computes the value, `patch` writes it.
 
+mod answers;
 mod candidate;
 mod externs;
 mod kconfig;
@@ -23,6 +26,7 @@ mod struct_ops;
 mod tests;
 mod touched;
 
+pub use answers::Accesses;
 pub use candidate::TargetBtf;
 pub use externs::{ExternOutcome, KernelSide, KernelSymbol, POISON_KFUNC_BASE, Resolution};
 pub use patch::POISON_IMM;
@@ -33,10 +37,12 @@ use crate::btf::{Btf, TypeId};
 use crate::ext::CoreReloRecord;
 use crate::insn::{INSN_SZ, Insn};
 use crate::object::{BpfObject, Entry};
+use answers::{Access, Shape};
 use candidate::Candidates;
 pub(crate) use matching::Visits;
 use resolve::Resolved;
 use std::collections::hash_map::{self, HashMap};
+use std::sync::{Arc, RwLockReadGuard};
 pub(crate) use touched::{Touched, touched};
 
 /// Why an entry could not be relocated at all: the object contradicts itself, or the kernel's types contradict each other.
@@ -61,7 +67,7 @@ pub struct Relocated {
     /// The type of the object that it is about.
     pub ty: TypeId,
     /// The access, as text: `struct task_struct.pid`.
-    pub access: String,
+    pub access: Arc<str>,
     /// What came out.
     pub outcome: ReloOutcome,
     /// Where the kernel has types of that name.
@@ -123,21 +129,32 @@ pub struct Relocator<'a> {
     target: &'a TargetBtf,
     /// Candidates of local types before any relocation ruled some out.
     found: HashMap<TypeId, Candidates>,
-    /// Answers that no other relocation has a say in, by the record's place in the object.
-    answers: HashMap<u32, Answer>,
+    /// Answers that no other relocation has a say in and that are this object's alone, by the record's place in it.
+    answers: HashMap<u32, (Resolved, Found)>,
     /// Relocations of `.text` that are not known to succeed whatever entries are relocated.
     text_open: Vec<usize>,
     visits: Visits,
 }
 
-/// What a record asks and what came out, before it is written into an instruction.
-#[derive(Clone)]
+/// What relocations that are answered together know of each other.
+struct Together<'a> {
+    local: &'a Btf,
+    /// What the kernel's types have answered before.
+    known: RwLockReadGuard<'a, HashMap<Shape, (Resolved, Found)>>,
+    /// What they answered now.
+    learned: Vec<(Shape, (Resolved, Found))>,
+    /// Candidates of local types that the relocations before have left.
+    narrowed: HashMap<TypeId, Candidates>,
+}
+
+/// What came out of one record.
 struct Answer {
-    kind: CoreReloKind,
     ty: TypeId,
-    access: String,
+    access: Arc<Access>,
     resolved: Resolved,
     found: Found,
+    /// Whether no other relocation has a say in it.
+    settled: bool,
 }
 
 /// Where the answer to a record is to be written.
@@ -182,29 +199,35 @@ impl<'a> Relocator<'a> {
         let Some(local) = object.btf.as_ref() else {
             return Ok(relocated);
         };
-        let mut queue: Vec<(CoreReloRecord, Place)> = Vec::new();
-        queue.extend(self.text_open.iter().map(|at| (object.text_relos[*at].record, Place::Text(*at))));
+        let mut queue: Vec<(&CoreReloRecord, Place)> = Vec::new();
+        queue.extend(self.text_open.iter().map(|at| (&object.text_relos[*at].record, Place::Text(*at))));
         for (index, entry) in entries.iter().enumerate() {
             let relos = entry.core_relos.iter().enumerate();
-            queue.extend(relos.map(|(at, record)| (*record, Place::Entry(index, at))));
+            queue.extend(relos.map(|(at, record)| (record, Place::Entry(index, at))));
         }
         queue.sort_by_key(|(record, _)| record.order);
-        let mut narrowed = HashMap::new();
+        let target = self.target;
+        let mut together =
+            Together { local, known: target.answers().read(), learned: Vec::new(), narrowed: HashMap::new() };
         let mut outcomes: Vec<Vec<_>> =
             entries.iter().map(|entry| vec![None; entry.core_relos.len()]).collect();
+        let mut settled = Vec::new();
         let mut last: Option<(u32, Answer)> = None;
         for (record, place) in queue {
             // A function's relocation stands once in .text and once in each entry that reaches the function.
             let answer = match last.take() {
                 Some((order, answer)) if order == record.order => answer,
-                _ => self.answer(local, &record, &mut narrowed)?,
+                _ => self.answer(record, &mut together)?,
             };
             let insn_off = record.byte_off as usize / INSN_SZ;
-            let fail = |what| CoreError { insn_off, access: answer.access.clone(), what };
+            let fail = |what| CoreError { insn_off, access: answer.access.text.to_string(), what };
             match place {
                 Place::Text(at) => {
                     let mut insns = object.text_relos[at].insns;
                     patch::patch(&mut insns, 0, &answer.resolved).map_err(fail)?;
+                    if answer.settled {
+                        settled.push(at);
+                    }
                 }
                 Place::Entry(index, at) => {
                     let insns = &mut relocated[index].insns;
@@ -214,43 +237,41 @@ impl<'a> Relocator<'a> {
             }
             last = Some((record.order, answer));
         }
-        self.text_open.retain(|at| !self.answers.contains_key(&object.text_relos[*at].record.order));
+        let Together { known, learned, .. } = together;
+        drop(known);
+        target.answers().learn(learned);
+        if !settled.is_empty() {
+            self.text_open.retain(|at| !settled.contains(at));
+        }
         for (relocated, outcomes) in relocated.iter_mut().zip(outcomes) {
             relocated.outcomes = outcomes.into_iter().flatten().collect();
         }
         Ok(relocated)
     }
 
-    /// The answer to one record; `narrowed` are the candidates that the relocations before it have left.
-    fn answer(
-        &mut self,
-        local: &Btf,
-        record: &CoreReloRecord,
-        narrowed: &mut HashMap<TypeId, Candidates>,
-    ) -> Result<Answer, CoreError> {
-        if let Some(answer) = self.answers.get(&record.order) {
-            return Ok(answer.clone());
-        }
+    /// The answer to one record.
+    fn answer(&mut self, record: &CoreReloRecord, together: &mut Together) -> Result<Answer, CoreError> {
+        let local = together.local;
         let insn_off = record.byte_off as usize / INSN_SZ;
-        let access_string = local.string(record.access_str_off);
-        let fail = |access: String, what: String| CoreError { insn_off, access, what };
-        let raw = || format!("type {} access {access_string:?}", record.type_id);
-        let kind = CoreReloKind::from_raw(record.kind)
-            .ok_or_else(|| fail(raw(), format!("unknown kind {} of relocation", record.kind)))?;
-        let spec =
-            spec::parse(local, record.type_id, access_string, kind).map_err(|what| fail(raw(), what))?;
-        let access = spec.describe(local);
-        if kind == CoreReloKind::TypeIdLocal {
-            let resolved = Resolved::local_type_id(record.type_id);
-            return Ok(Answer { kind, ty: record.type_id, access, resolved, found: Found::Kernel });
+        let access = self.object.accesses.of(self.object, local, record);
+        let access = access.map_err(|(access, what)| CoreError { insn_off, access, what })?;
+        let ty = record.type_id;
+        let known = match &access.shape {
+            _ if access.kind == CoreReloKind::TypeIdLocal => {
+                Some((Resolved::local_type_id(ty), Found::Kernel))
+            }
+            Some(shape) => together.known.get(shape).copied(),
+            None => self.answers.get(&record.order).copied(),
+        };
+        if let Some((resolved, found)) = known {
+            return Ok(Answer { ty, access, resolved, found, settled: true });
         }
+        let fail = |what| CoreError { insn_off, access: access.text.to_string(), what };
         let found = match self.found.entry(record.type_id) {
             hash_map::Entry::Occupied(known) => known.into_mut(),
             hash_map::Entry::Vacant(vacant) => {
                 let found = Candidates::find(local, record.type_id, self.target);
-                self.visits
-                    .count_candidates(found.0.len())
-                    .map_err(|what| fail(access.clone(), what.to_owned()))?;
+                self.visits.count_candidates(found.0.len()).map_err(|what| fail(what.to_owned()))?;
                 vacant.insert(found)
             }
         };
@@ -260,34 +281,34 @@ impl<'a> Relocator<'a> {
             Some(Some(module)) => Found::Module(module),
         };
         // Of several, those that this relocation rules out are missing to the next.
-        let alone = found.0.len() <= 1;
-        let candidates =
-            if alone { found } else { narrowed.entry(record.type_id).or_insert_with(|| found.clone()) };
-        let resolved = resolve::resolve(local, &spec, candidates, self.target, &mut self.visits)
-            .map_err(|what| fail(access.clone(), what))?;
-        let answer = Answer { kind, ty: record.type_id, access, resolved, found: place };
-        if alone {
-            self.answers.insert(record.order, answer.clone());
+        let settled = found.0.len() <= 1;
+        let candidates = if settled {
+            found
+        } else {
+            together.narrowed.entry(record.type_id).or_insert_with(|| found.clone())
+        };
+        let resolved =
+            resolve::resolve(local, &access.spec, candidates, self.target, &mut self.visits).map_err(fail)?;
+        if settled {
+            match &access.shape {
+                Some(shape) => together.learned.push((shape.clone(), (resolved, place))),
+                None => drop(self.answers.insert(record.order, (resolved, place))),
+            }
         }
-        Ok(answer)
+        Ok(Answer { ty, access, resolved, found: place, settled })
     }
 }
 
 impl Answer {
     /// As it is told: `poisoned` is what writing it into its instruction came to.
     fn relocated(&self, insn_off: usize, poisoned: Option<&'static str>) -> Relocated {
+        let kind = self.access.kind;
         let outcome = match poisoned {
             Some(why) => ReloOutcome::Poisoned(why),
-            None if self.kind.is_question() => ReloOutcome::Exists(self.resolved.new_value != 0),
+            None if kind.is_question() => ReloOutcome::Exists(self.resolved.new_value != 0),
             None => ReloOutcome::Value(self.resolved.new_value),
         };
-        Relocated {
-            insn_off,
-            kind: self.kind,
-            ty: self.ty,
-            access: self.access.clone(),
-            outcome,
-            found: self.found,
-        }
+        let access = Arc::clone(&self.access.text);
+        Relocated { insn_off, kind, ty: self.ty, access, outcome, found: self.found }
     }
 }

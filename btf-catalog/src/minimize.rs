@@ -230,7 +230,7 @@ impl<'a> Minimizer<'a> {
     }
 
     fn write(&self) -> Vec<u8> {
-        let big_endian = self.target.vmlinux.big_endian();
+        let big_endian = self.target.vmlinux().big_endian();
         let mut out = Writer { big_endian, types: Vec::new(), strings: vec![0], offsets: HashMap::new() };
         let kept = self.kept.iter().filter(|((_, id), _)| *id != TypeId::VOID);
         let ids: HashMap<(usize, TypeId), u32> =

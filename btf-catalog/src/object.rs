@@ -18,6 +18,7 @@ pub use section::SectionKind;
 pub use struct_ops::StructOps;
 
 use crate::btf::{Btf, BtfError, TypeId};
+use crate::core::Accesses;
 use crate::ext::{BtfExt, CoreReloRecord, ExtError, LineInfo};
 use crate::insn::Insn;
 use bytes::Bytes;
@@ -92,6 +93,8 @@ pub struct BpfObject {
     /// CO-RE relocations of all functions in `.text`, also of those that no entry reaches: libbpf answers them too, and
     /// fails with any.
     pub text_relos: Vec<TextRelo>,
+    /// What the relocations of all its records ask, read once.
+    pub accesses: Accesses,
     /// Its maps, global data sections among them.
     pub maps: Vec<MapDef>,
     /// Symbols that the kernel must provide, in libbpf's order.
@@ -207,6 +210,7 @@ impl BpfObject {
             btf,
             entries,
             text_relos: link::text_relos(&file, &ext),
+            accesses: Accesses::default(),
             maps,
             externs,
             struct_ops,

@@ -242,6 +242,7 @@ mod tests {
                 struct_ops: Vec::new(),
                 left_to_loader: Vec::new(),
                 text_relos: Vec::new(),
+                accesses: crate::core::Accesses::default(),
             };
             let guarded = derive(&object).entries[0].guarded;
             assert_eq!(guarded, kind != CoreReloKind::FieldByteOffset as u32, "kind {kind}");

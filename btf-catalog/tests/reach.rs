@@ -57,7 +57,7 @@ impl Asked {
         let (entry, relocated) = found.expect("the entry");
         let reach = reach(&self.object, entry, &relocated.insns, &constants);
         let poisoned =
-            reach.poisoned(&relocated).map(|(miss, _, walk)| (miss.access.clone(), walk)).collect();
+            reach.poisoned(&relocated).map(|(miss, _, walk)| (miss.access.to_string(), walk)).collect();
         Answer {
             needs: needs(&self.object, entry, &relocated.insns, Some(&reach)),
             poisoned,

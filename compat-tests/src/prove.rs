@@ -332,7 +332,7 @@ fn relocate<'a>(
             candidate.checks.push(undecided("PTL0104", format!("loading {}", entry.name), why));
             continue;
         }
-        let unseen = btf.is_some_and(|btf| btf.vmlinux.stopped_at().is_some());
+        let unseen = btf.is_some_and(|btf| btf.vmlinux().stopped_at().is_some());
         if unseen && (needs.core_relos > 0 || needs.attach_btf) {
             let why = "a part of the kernel's types could not be read".to_owned();
             candidate.checks.push(undecided("PTL0602", format!("relocating {}", entry.name), why));
@@ -409,7 +409,7 @@ fn beyond_this_loader(entry: &Entry, btf: Option<&TargetBtf>) -> Option<String> 
     };
     let Some(btf) = btf else { return Some("the types of the node's kernel are not at hand".to_owned()) };
     // Where all types are read, that it is missing is a fact and a check of its own.
-    (btf.vmlinux.stopped_at().is_some() && attach_target(entry, btf).is_none())
+    (btf.vmlinux().stopped_at().is_some() && attach_target(entry, btf).is_none())
         .then(|| format!("{target} may be among the types of the kernel that could not be read"))
 }
 
@@ -424,11 +424,11 @@ fn attach_target<'a>(entry: &Entry, btf: &'a TargetBtf) -> Option<AttachTarget<'
         "iter" => (format!("bpf_iter_{target}"), BtfKind::Func),
         _ => (target.to_owned(), BtfKind::Func),
     };
-    let own = btf.vmlinux.find_by_name_kind(&name, btf_kind).filter(|_| kind.target_module.is_none());
+    let own = btf.vmlinux().find_by_name_kind(&name, btf_kind).filter(|_| kind.target_module.is_none());
     if let Some(btf_id) = own {
         return Some(AttachTarget { btf_id, module: None });
     }
-    btf.modules
+    btf.modules()
         .iter()
         .filter(|(module, _)| kind.target_module.as_ref().is_none_or(|wanted| wanted == module))
         .find_map(|(module, types)| {

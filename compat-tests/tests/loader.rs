@@ -1,6 +1,6 @@
 //! The loader on this machine's kernel, through a worker process. Everything here needs root; nothing is attached.
 
-use btf_catalog::core::{Relocator, StructOpsLink, TargetBtf};
+use btf_catalog::core::{Accesses, Relocator, StructOpsLink, TargetBtf};
 use btf_catalog::insn::{CALL, EXIT, Insn, LD_IMM64};
 use btf_catalog::object::{Entry, Function, MapDef, MapRef};
 use btf_catalog::{AttachType, BpfObject, Btf, BtfKind, MapType, ProgType};
@@ -105,6 +105,7 @@ fn object(entries: Vec<Entry>, maps: Vec<MapDef>) -> BpfObject {
         struct_ops: Vec::new(),
         left_to_loader: Vec::new(),
         text_relos: Vec::new(),
+        accesses: Accesses::default(),
     }
 }
 
@@ -285,7 +286,7 @@ fn beside_libbpf(bytes: &[u8], target: &TargetBtf) -> Vec<(String, Answer, Answe
                 return Err("no structure refers to it".to_owned());
             }
             None => {
-                let id = attach_btf_id(entry, &target.vmlinux).ok_or("a target that is not there")?;
+                let id = attach_btf_id(entry, target.vmlinux()).ok_or("a target that is not there")?;
                 EntryLoad { attach_btf_id: id, ..load }
             }
         };
@@ -336,7 +337,7 @@ fn structures_of_programs_are_linked_as_libbpf_does() {
     let ops = StructOpsLink::new(&object, &target, true);
     let member = |entry: usize| {
         let slot = ops.slots[entry]?;
-        Some(target.vmlinux.ty(slot.structure).members().nth(slot.member as usize)?.name.to_owned())
+        Some(target.vmlinux().ty(slot.structure).members().nth(slot.member as usize)?.name.to_owned())
     };
     for (at, entry) in object.entries.iter().enumerate() {
         let expected = Some(entry.name.clone()).filter(|name| name != "left");

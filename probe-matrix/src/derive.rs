@@ -85,7 +85,7 @@ impl<'a> Offline<'a> {
             let own = self.kernel.modules.iter().filter_map(|(name, module)| {
                 // Types over a base of their own are those of a module from outside the kernel's tree.
                 let bytes = module.btf.clone().filter(|_| module.btf_base.is_none())?;
-                Some((name.clone(), Arc::new(Btf::parse_split(bytes, &vmlinux.vmlinux).ok()?)))
+                Some((name.clone(), Arc::new(Btf::parse_split(bytes, vmlinux.vmlinux()).ok()?)))
             });
             own.collect()
         })
@@ -93,7 +93,7 @@ impl<'a> Offline<'a> {
 
     /// What the image tells beside its symbols, read when it is first asked for.
     pub(crate) fn inside(&self) -> Option<&Inside> {
-        let read = || Some(Inside::read(self.kernel.image.as_ref()?, &self.vmlinux.as_ref()?.vmlinux));
+        let read = || Some(Inside::read(self.kernel.image.as_ref()?, self.vmlinux.as_ref()?.vmlinux()));
         self.kernel.inside.as_ref().or_else(|| self.inside.get_or_init(read).as_ref())
     }
 
@@ -107,11 +107,10 @@ impl<'a> Offline<'a> {
 
     /// vmlinux's types with those of the named modules.
     pub fn types_with(&self, modules: Option<&BTreeSet<String>>) -> Option<TargetBtf> {
-        let mut types = self.vmlinux.clone()?;
-        if let Some(names) = modules.filter(|names| !names.is_empty()) {
-            types.modules = self.modules().iter().filter(|(name, _)| names.contains(name)).cloned().collect();
-        }
-        Some(types)
+        let types = self.vmlinux.as_ref()?;
+        let Some(names) = modules.filter(|names| !names.is_empty()) else { return Some(types.clone()) };
+        let modules = self.modules().iter().filter(|(name, _)| names.contains(name)).cloned().collect();
+        Some(TargetBtf::with_modules(Arc::clone(types.vmlinux()), modules))
     }
 
     /// `LINUX_VERSION_CODE`, which objects may read, as libbpf tells it (`get_kernel_version()`,

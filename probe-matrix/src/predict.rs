@@ -259,7 +259,10 @@ impl Predictor<'_> {
                 None if self.kernel.kernel().modules_whole => return None,
                 None => "the kernel itself does not have the type; not all its modules were read".to_owned(),
             };
-            Some((relocated.insn_off, undecided("PTL0301", relocated.access.clone(), "btf.modules", &why)))
+            Some((
+                relocated.insn_off,
+                undecided("PTL0301", relocated.access.to_string(), "btf.modules", &why),
+            ))
         };
         walked.filter_map(check).collect()
     }
@@ -314,7 +317,7 @@ impl Predictor<'_> {
 fn poison(reached: &Reached, relocated: &RelocatedEntry, open: &BTreeSet<usize>) -> Vec<Check> {
     let check = |(relocated, why, walk): (&Relocated, &str, Walk)| {
         let fact = Fact::new(Support::No, Evidence::Derived, "CO-RE").reason(why);
-        let access = relocated.access.clone();
+        let access = relocated.access.to_string();
         against(Stage::Load, "PTL0301", access, "btf.vmlinux", Some(&fact), walk < Walk::Sure)
     };
     let poisoned = reached.reach.poisoned(relocated);

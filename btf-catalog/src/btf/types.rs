@@ -26,6 +26,14 @@ pub struct Member<'a> {
     pub bitfield_sz: u32,
 }
 
+/// A [`Member`] whose name was not looked up.
+pub(crate) struct RawMember {
+    pub(crate) name_off: u32,
+    pub(crate) ty: TypeId,
+    pub(crate) bit_off: u32,
+    pub(crate) bitfield_sz: u32,
+}
+
 /// A value of an enumeration, sign-extended or zero-extended to 64 bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Enumerator<'a> {
@@ -135,18 +143,24 @@ impl<'a> Type<'a> {
 
     /// Member number `index` of a struct or union.
     pub fn member(self, index: u32) -> Option<Member<'a>> {
-        if !self.is_composite() || index as usize >= self.vlen() {
-            return None;
-        }
-        let at = TYPE_SZ + index as usize * 12;
+        (self.is_composite() && (index as usize) < self.vlen()).then(|| {
+            let RawMember { name_off, ty, bit_off, bitfield_sz } = self.raw_member(index as usize);
+            Member { name: self.btf.string(name_off), ty, bit_off, bitfield_sz }
+        })
+    }
+
+    /// Member number `index`, which there is.
+    fn raw_member(self, index: usize) -> RawMember {
+        let at = TYPE_SZ + index * 12;
         let raw = self.word(at + 8);
         let (bit_off, bitfield_sz) = if self.kind_flag() { (raw & 0xff_ffff, raw >> 24) } else { (raw, 0) };
-        Some(Member {
-            name: self.btf.string(self.word(at)),
-            ty: TypeId(self.word(at + 4)),
-            bit_off,
-            bitfield_sz,
-        })
+        RawMember { name_off: self.word(at), ty: TypeId(self.word(at + 4)), bit_off, bitfield_sz }
+    }
+
+    /// The members of a struct or union, for who looks for one of many; none for other kinds.
+    pub(crate) fn raw_members(self) -> impl Iterator<Item = RawMember> + use<'a> {
+        let count = if self.is_composite() { self.vlen() } else { 0 };
+        (0..count).map(move |index| self.raw_member(index))
     }
 
     /// The members of a struct or union; none for other kinds.

@@ -1,21 +1,41 @@
 //! Candidates: the kernel's types that may be what an object means by a name.
 
+use super::answers::Answers;
 use crate::btf::{Btf, BtfKind, TypeId, essential_name};
 use std::sync::Arc;
 
-/// The types of a kernel: vmlinux's and those of its modules.
+/// The types of a kernel: vmlinux's and those of its modules. They remember their answers, which clones share.
 #[derive(Clone, Debug)]
 pub struct TargetBtf {
-    /// vmlinux's types.
-    pub vmlinux: Arc<Btf>,
-    /// Modules' types by module name. Looked at only where vmlinux has no candidate.
-    pub modules: Vec<(String, Arc<Btf>)>,
+    vmlinux: Arc<Btf>,
+    modules: Vec<(String, Arc<Btf>)>,
+    answers: Arc<Answers>,
 }
 
 impl TargetBtf {
     /// The types of a kernel without modules.
     pub fn new(vmlinux: Arc<Btf>) -> TargetBtf {
-        TargetBtf { vmlinux, modules: Vec::new() }
+        TargetBtf::with_modules(vmlinux, Vec::new())
+    }
+
+    /// The types of a kernel and of its modules, by their names.
+    pub fn with_modules(vmlinux: Arc<Btf>, modules: Vec<(String, Arc<Btf>)>) -> TargetBtf {
+        TargetBtf { vmlinux, modules, answers: Arc::default() }
+    }
+
+    /// vmlinux's types.
+    pub fn vmlinux(&self) -> &Arc<Btf> {
+        &self.vmlinux
+    }
+
+    /// Modules' types by module name. Looked at only where vmlinux has no candidate.
+    pub fn modules(&self) -> &[(String, Arc<Btf>)] {
+        &self.modules
+    }
+
+    /// What these types have answered before, to any object.
+    pub(super) fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// The BTF number `place`: 0 for vmlinux, one more than the module's index for a module.

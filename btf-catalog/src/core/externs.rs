@@ -280,8 +280,8 @@ fn untyped(ext: &Extern, kernel: &KernelSide) -> ExternOutcome {
 
 /// What libbpf finds out by loading a tracing program that calls `bpf_get_attach_cookie()` (since v5.15).
 fn has_bpf_cookie(kernel: &KernelSide) -> Option<bool> {
-    let helpers = kernel.types.vmlinux.find_by_name_kind("bpf_func_id", BtfKind::Enum)?;
-    let mut names = kernel.types.vmlinux.ty(helpers).enumerators();
+    let helpers = kernel.types.vmlinux().find_by_name_kind("bpf_func_id", BtfKind::Enum)?;
+    let mut names = kernel.types.vmlinux().ty(helpers).enumerators();
     Some(names.any(|helper| helper.name == "BPF_FUNC_get_attach_cookie"))
 }
 
@@ -292,7 +292,7 @@ fn has_syscall_wrapper(kernel: &KernelSide) -> Option<bool> {
         let is_on = |option: &str| config.options.get(option).is_some_and(|value| value == "y");
         return Some(is_on("CONFIG_ARCH_HAS_SYSCALL_WRAPPER") && is_on("CONFIG_KPROBES"));
     }
-    let types = &kernel.types.vmlinux;
+    let types = kernel.types.vmlinux();
     // Its types are there for functions of the kernel that are traced; that it is not proves nothing.
     WRAPPERS.iter().any(|name| types.find_by_name_kind(name, BtfKind::Func).is_some()).then_some(true)
 }

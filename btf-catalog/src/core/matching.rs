@@ -80,7 +80,7 @@ pub(super) fn match_spec(
         let Some(index) = ty.enumerators().position(|value| essential_name(value.name) == wanted) else {
             return Ok(None);
         };
-        let name = ty.enumerator(index as u32).map(|value| value.name.to_owned());
+        let name = spec.accessors[0].name.clone();
         found.accessors.push(Accessor { ty: ty.id(), index: index as u32, name });
         return Ok(Some(found));
     }
@@ -128,10 +128,12 @@ fn match_member(
     visits: &mut Visits,
 ) -> Result<Option<TypeId>, &'static str> {
     let ty = target.resolve(holder);
-    let Some(local_member) = local.ty(wanted.ty).member(wanted.index) else {
+    let (Some(wanted_name), Some(local_member)) =
+        (wanted.name.as_deref(), local.ty(wanted.ty).member(wanted.index))
+    else {
         return Ok(None);
     };
-    for (index, member) in ty.members().enumerate() {
+    for (index, member) in ty.raw_members().enumerate() {
         if found.raw_len == MAX_LEN {
             return Err("an access of more than 64 steps");
         }
@@ -139,15 +141,15 @@ fn match_member(
         let before = found.bit_off;
         found.bit_off = before.wrapping_add(member.bit_off);
         found.raw_len += 1;
-        if member.name.is_empty() {
+        if target.string_is(member.name_off, "") {
             if let Some(next) = match_member(local, wanted, target, member.ty, found, visits)? {
                 return Ok(Some(next));
             }
-        } else if Some(member.name) == wanted.name.as_deref() {
+        } else if target.string_is(member.name_off, wanted_name) {
             if !fields_compatible(local, local_member.ty, target, member.ty)? {
                 return Ok(None);
             }
-            let name = Some(member.name.to_owned());
+            let name = wanted.name.clone();
             found.accessors.push(Accessor { ty: ty.id(), index: index as u32, name });
             return Ok(Some(member.ty));
         }
@@ -184,6 +186,27 @@ fn fields_compatible(local: &Btf, mut l: TypeId, target: &Btf, mut t: TypeId) ->
         }
     }
     Err(TOO_DEEP)
+}
+
+/// All that [`fields_compatible`] can find out of the object's side, step by step: a kind (of integers, with whether they
+/// begin at their first bit), and a name where names are compared.
+pub(super) fn compared_of_field(local: &Btf, mut l: TypeId, mut tell: impl FnMut(u8, &str)) {
+    for _ in 0..MAX_DEPTH {
+        let lt = local.resolve(l);
+        let kind = lt.kind() as u8;
+        match lt.kind() {
+            // Structs and unions go together.
+            BtfKind::Struct | BtfKind::Union => return tell(BtfKind::Struct as u8, ""),
+            BtfKind::Fwd | BtfKind::Enum | BtfKind::Enum64 => return tell(kind, essential_name(lt.name())),
+            BtfKind::Int => return tell(kind, if no_offset(lt) { "0" } else { "" }),
+            BtfKind::Array => {
+                let Some(array) = lt.array() else { return };
+                tell(kind, "");
+                l = array.elem;
+            }
+            _ => return tell(kind, ""),
+        }
+    }
 }
 
 /// Whether the type of an extern is the kernel's: [`types_compatible`] from the full depth.

@@ -7,7 +7,7 @@ use crate::btf::{Btf, BtfKind, TypeId};
 use crate::raw::INT_SIGNED;
 
 /// A relocation's answer, ready to be written into an instruction (`struct bpf_core_relo_res`).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Resolved {
     /// What the compiler wrote into the instruction.
     pub(super) orig_value: u64,
@@ -125,15 +125,16 @@ fn resizable(local: &Btf, orig: TypeId, target: &Btf, new: TypeId) -> bool {
             && [orig, new].iter().all(|ty| ty.int().is_some_and(|(encoding, ..)| encoding != INT_SIGNED))
 }
 
-struct FieldValue {
-    value: u64,
-    validate: bool,
+/// What an object or a kernel says of a field.
+pub(super) struct FieldValue {
+    pub(super) value: u64,
+    pub(super) validate: bool,
     /// Type and bytes that a load of the field moves.
-    moves: Option<(TypeId, u32)>,
+    pub(super) moves: Option<(TypeId, u32)>,
 }
 
 /// `bpf_core_calc_field_relo()`.
-fn field_value(btf: &Btf, spec: &Spec) -> Result<FieldValue, String> {
+pub(super) fn field_value(btf: &Btf, spec: &Spec) -> Result<FieldValue, String> {
     use CoreReloKind as K;
     let plain = |value| FieldValue { value, validate: true, moves: None };
     if spec.kind == K::FieldExists {
@@ -223,7 +224,7 @@ fn element_sz(btf: &Btf, ty: TypeId) -> Option<u32> {
 }
 
 /// `bpf_core_calc_type_relo()` of a type that is there.
-fn type_value(btf: &Btf, spec: &Spec) -> Result<u64, String> {
+pub(super) fn type_value(btf: &Btf, spec: &Spec) -> Result<u64, String> {
     match spec.kind {
         CoreReloKind::TypeIdTarget => Ok(u64::from(spec.root.0)),
         CoreReloKind::TypeSize => {
@@ -234,7 +235,7 @@ fn type_value(btf: &Btf, spec: &Spec) -> Result<u64, String> {
 }
 
 /// `bpf_core_calc_enumval_relo()` of a value that is there.
-fn enum_value(btf: &Btf, spec: &Spec) -> u64 {
+pub(super) fn enum_value(btf: &Btf, spec: &Spec) -> u64 {
     let Some(step) = spec.accessors.first() else {
         return 0;
     };

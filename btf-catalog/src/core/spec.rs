@@ -3,6 +3,7 @@
 
 use super::matching::is_flexible_array;
 use crate::btf::{Btf, BtfKind, TypeId};
+use std::sync::Arc;
 
 /// `enum bpf_core_relo_kind` of `include/uapi/linux/bpf.h`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,8 +83,8 @@ pub(super) struct Accessor {
     pub(super) ty: TypeId,
     /// Which member, element or enumerator.
     pub(super) index: u32,
-    /// The member's or enumerator's name; `None` for a step into an array.
-    pub(super) name: Option<String>,
+    /// The member's or enumerator's name in the object; `None` for a step into an array.
+    pub(super) name: Option<Arc<str>>,
 }
 
 /// An access to a type, in an object's types or in the kernel's.
@@ -119,8 +120,8 @@ impl Spec {
             if self.kind.is_enumval() { &self.accessors[..] } else { self.accessors.get(1..).unwrap_or(&[]) };
         for step in steps {
             let (before, what) = match &step.name {
-                Some(name) if self.kind.is_enumval() => ("::", name.clone()),
-                Some(name) => (".", name.clone()),
+                Some(name) if self.kind.is_enumval() => ("::", name.to_string()),
+                Some(name) => (".", name.to_string()),
                 None => ("", format!("[{}]", step.index)),
             };
             text.push_str(before);
@@ -151,7 +152,7 @@ pub(super) fn parse(btf: &Btf, root: TypeId, access: &str, kind: CoreReloKind) -
             return Err(format!("access {access:?} to a {}", ty.kind().name()));
         }
         let value = ty.enumerator(*first).ok_or_else(|| format!("no enumerator {first} in {}", ty.name()))?;
-        spec.accessors.push(Accessor { ty: ty.id(), index: *first, name: Some(value.name.to_owned()) });
+        spec.accessors.push(Accessor { ty: ty.id(), index: *first, name: Some(value.name.into()) });
         return Ok(spec);
     }
     let too_far = || "an offset beyond 2^32 bits".to_owned();
@@ -170,11 +171,7 @@ pub(super) fn parse(btf: &Btf, root: TypeId, access: &str, kind: CoreReloKind) -
                 .ok_or_else(|| format!("no member {index} in {} {}", ty.kind().name(), ty.name()))?;
             spec.bit_off = spec.bit_off.checked_add(member.bit_off).ok_or_else(too_far)?;
             if !member.name.is_empty() {
-                spec.accessors.push(Accessor {
-                    ty: ty.id(),
-                    index: *index,
-                    name: Some(member.name.to_owned()),
-                });
+                spec.accessors.push(Accessor { ty: ty.id(), index: *index, name: Some(member.name.into()) });
             }
             ty = btf.resolve(member.ty);
         } else if let Some(array) = ty.array() {

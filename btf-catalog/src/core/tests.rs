@@ -340,6 +340,7 @@ fn object(btf: Btf, entries: Vec<Entry>, text: &[CoreReloRecord]) -> BpfObject {
         externs: Vec::new(),
         struct_ops: Vec::new(),
         left_to_loader: Vec::new(),
+        accesses: Accesses::default(),
         text_relos: text
             .iter()
             .map(|record| TextRelo { record: *record, insns: [Insn { code: 0xb7, ..Insn::default() }; 2] })
@@ -500,8 +501,9 @@ fn a_type_that_the_kernel_itself_lacks_is_told_from_one_that_a_module_has() {
     let mut m = Writer::default();
     let int = m.int("int", 4, INT_SIGNED);
     m.structure("of_module", 4, &[("a", int, 0)]);
-    let mut target = TargetBtf::new(Arc::new(t.btf()));
-    target.modules.push(("module".to_owned(), Arc::new(m.btf())));
+    let kernel = Arc::new(t.btf());
+    let modules = vec![("module".to_owned(), Arc::new(m.btf()))];
+    let target = TargetBtf::with_modules(kernel, modules);
     for (ty, found) in [(of_kernel, Found::Kernel), (of_module, Found::Module(0)), (of_none, Found::Nowhere)]
     {
         let record = CoreReloRecord {
@@ -517,5 +519,70 @@ fn a_type_that_the_kernel_itself_lacks_is_told_from_one_that_a_module_has() {
         let outcome = &relocated.outcomes[0];
         assert_eq!((outcome.found, outcome.ty), (found, TypeId(ty)));
         assert_eq!(outcome.outcome == ReloOutcome::Value(0), found == Found::Nowhere);
+    }
+}
+
+/// An object that asks everything of a struct `s` whose field `f` has one of several types, and of an enumeration.
+fn asking(before: u32, field: usize, value: u32) -> BpfObject {
+    let mut l = Writer::default();
+    // Moves the ids of all that follows.
+    for _ in 0..before {
+        l.int("char", 1, 0);
+    }
+    let int = l.int("int", 4, INT_SIGNED);
+    let unsigned = l.int("unsigned int", 4, 0);
+    let long = l.int("unsigned long", 8, 0);
+    let to_int = l.ptr(int);
+    let list = l.array(int, 2);
+    let words = l.array(to_int, 2);
+    let e = l.enumeration("e", &[("E_ONE", value)]);
+    let f = [int, unsigned, long, to_int, list, words, e][field];
+    let s = l.structure("s", 32, &[("x", int, 0), ("f", f, 64 + value % 4 * 64)]);
+    let access = ["0:1", "0"].map(|access| l.string(access));
+    let mut records = Vec::new();
+    for kind in (0..=CoreReloKind::TypeMatches as u32).filter_map(CoreReloKind::from_raw) {
+        let root = if kind.is_enumval() { e } else { s };
+        let byte_off = records.len() as u32 * 8;
+        let access_str_off = access[usize::from(!kind.is_field())];
+        let order = records.len() as u32;
+        records.push(CoreReloRecord {
+            byte_off,
+            type_id: TypeId(root),
+            access_str_off,
+            kind: kind as u32,
+            order,
+        });
+    }
+    let entries =
+        records.into_iter().map(|record| entry("asks", vec![CoreReloRecord { byte_off: 0, ..record }], 1));
+    object(l.btf(), entries.collect(), &[])
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_one_object_learned_is_true_for_another(
+        asks in proptest::collection::vec((0u32..3, 0usize..7, 0u32..4), 2..6), has in 0usize..7, at in 0u32..3,
+    ) {
+        let kernel = asking(1, has, at).btf.unwrap();
+        let shared = TargetBtf::new(Arc::new(Btf::parse(kernel.bytes().clone()).unwrap()));
+        for (before, field, value) in asks {
+            let mut object = asking(before, field, value);
+            for index in 0..object.entries.len() {
+                let fresh = TargetBtf::new(Arc::new(Btf::parse(kernel.bytes().clone()).unwrap()));
+                // An instruction that carries another value than the object's types say is an error that tells it.
+                let stale = relocate(&object, &object.entries[index], &fresh);
+                if let Err(error) = &stale
+                    && let Some((_, value)) = error.what.rsplit_once(' ')
+                    && let Ok(value) = value.parse()
+                {
+                    object.entries[index].insns[0].imm = value;
+                }
+                let entry = &object.entries[index];
+                let expected = relocate(&object, entry, &fresh);
+                for _ in 0..2 {
+                    proptest::prop_assert_eq!(&relocate(&object, entry, &shared), &expected);
+                }
+            }
+        }
     }
 }

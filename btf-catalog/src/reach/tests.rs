@@ -55,6 +55,7 @@ fn object(maps: Vec<MapDef>) -> BpfObject {
         struct_ops: Vec::new(),
         left_to_loader: Vec::new(),
         text_relos: Vec::new(),
+        accesses: crate::core::Accesses::default(),
     }
 }
 
@@ -308,7 +309,7 @@ fn poison_that_is_never_reached_is_no_failure() {
     let relocated = |exists: i32| {
         let insns = vec![set(1, exists), set(0, 0), if_eq(1, 0, 1), poison, RETURN];
         let outcome = crate::core::ReloOutcome::Poisoned("no such field");
-        let access = "struct s.f".to_owned();
+        let access = "struct s.f".into();
         let (kind, found) = (CoreReloKind::FieldByteOffset, crate::core::Found::Kernel);
         let outcomes =
             vec![Relocated { insn_off: 3, kind, ty: crate::btf::TypeId(1), access, outcome, found }];

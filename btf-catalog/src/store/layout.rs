@@ -366,6 +366,7 @@ mod tests {
             struct_ops: Vec::new(),
             left_to_loader: Vec::new(),
             text_relos: Vec::new(),
+            accesses: crate::core::Accesses::default(),
         }
     }
 

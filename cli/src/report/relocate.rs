@@ -57,7 +57,7 @@ impl RelocateReport {
                 ReloOutcome::Poisoned(why) => Some(PoisonedEntry {
                     section: section.clone(),
                     instruction: relocated.insn_off,
-                    access: relocated.access.clone(),
+                    access: relocated.access.to_string(),
                     why: (*why).to_owned(),
                 }),
                 _ => None,

@@ -35,7 +35,7 @@ pub fn command(args: &RelocateArgs, screen: &Screen) -> Result<Exit, Failure> {
         bad_input(anyhow!("the kernel's files have no BTF that can be read: {}", offline.notes.join("; ")))
     })?;
     // Nothing but functions is looked for by name, and those that matter are in BTF; what is not there may be elsewhere.
-    let symbols = |name: &str| match types.vmlinux.find_by_name_kind(name, BtfKind::Func) {
+    let symbols = |name: &str| match types.vmlinux().find_by_name_kind(name, BtfKind::Func) {
         Some(_) => KernelSymbol::Present,
         None => KernelSymbol::Unknown,
     };

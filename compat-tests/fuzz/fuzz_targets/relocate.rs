@@ -64,7 +64,7 @@ fuzz_target!(|data: &[u8]| {
     }
 
     let kernel = Kernel {
-        btf: Some(types.vmlinux.bytes().clone()),
+        btf: Some(types.vmlinux().bytes().clone()),
         config: Some(config.clone()),
         modules_whole: true,
         ..Kernel::default()

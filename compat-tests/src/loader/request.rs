@@ -156,7 +156,7 @@ pub fn request(
         maps.push(kconfig_spec(value, &mut blobs));
     }
     let in_array = linked.iter().flat_map(|Linked { resolution, types }| {
-        resolution.fd_array.iter().map(|module| types.modules[*module].0.clone())
+        resolution.fd_array.iter().map(|module| types.modules()[*module].0.clone())
     });
     let mut modules: Vec<String> = in_array.collect();
     let entries =
@@ -305,7 +305,7 @@ fn entry_spec(
             (ExternOutcome::Typed { module: Some(module), .. }, None)
                 if load.insns[insn_off].is_ld_imm64() =>
             {
-                module_refs.push(ModuleRefSpec { insn_off, module: place(&types.modules[*module].0) });
+                module_refs.push(ModuleRefSpec { insn_off, module: place(&types.modules()[*module].0) });
             }
             _ => {}
         }

@@ -136,8 +136,8 @@ impl Checks<'_> {
         let fact = match self.node.btf {
             None => fact(Support::Unknown).reason("the kernel's BTF could not be read"),
             Some(btf) => {
-                let modules = btf.modules.iter().map(|(_, module)| module);
-                let mut all = std::iter::once(&btf.vmlinux).chain(modules);
+                let modules = btf.modules().iter().map(|(_, module)| module);
+                let mut all = std::iter::once(btf.vmlinux()).chain(modules);
                 let missing =
                     format!("no {} {name} in the BTF of the kernel and of its modules", kind.name());
                 if all.any(|btf| btf.find_by_name_kind(name, kind).is_some()) {
@@ -165,7 +165,7 @@ impl Checks<'_> {
 
     /// What part of the kernel's types was not seen.
     fn unread_btf(&self, btf: &TargetBtf) -> Option<String> {
-        if btf.vmlinux.stopped_at().is_some() {
+        if btf.vmlinux().stopped_at().is_some() {
             return Some("a part of vmlinux's".to_owned());
         }
         let unusable = self.node.facts.get("btf.modules")?.value.as_ref()?.get("unusable")?.as_array()?;
@@ -181,8 +181,8 @@ impl Checks<'_> {
     fn raw_tracepoint(&mut self, target: &str, entry: &EntryRequirements) {
         let fact = |support| Fact::new(support, Evidence::Derived, "/sys/kernel/btf");
         let found = self.node.btf.and_then(|btf| {
-            let modules = btf.modules.iter().map(|(_, module)| module);
-            std::iter::once(&btf.vmlinux).chain(modules).find_map(|btf| {
+            let modules = btf.modules().iter().map(|(_, module)| module);
+            std::iter::once(btf.vmlinux()).chain(modules).find_map(|btf| {
                 let typedef = btf.find_by_name_kind(&format!("btf_trace_{target}"), BtfKind::Typedef)?;
                 let function = btf.resolve(btf.resolve(typedef).type_id());
                 // The first parameter is the tracepoint's own data.

@@ -39,11 +39,11 @@ const ARGUMENTS_MAX: u32 = 12;
 impl Offline<'_> {
     /// Whether vmlinux's types have something of that name and kind.
     pub(crate) fn in_vmlinux(&self, name: &str, kind: BtfKind) -> bool {
-        self.vmlinux.as_ref().is_some_and(|btf| btf.vmlinux.find_by_name_kind(name, kind).is_some())
+        self.vmlinux.as_ref().is_some_and(|btf| btf.vmlinux().find_by_name_kind(name, kind).is_some())
     }
 
     pub(super) fn structure(&self, name: &str) -> Option<Type<'_>> {
-        let btf = &self.vmlinux.as_ref()?.vmlinux;
+        let btf = self.vmlinux.as_ref()?.vmlinux();
         Some(btf.ty(btf.find_by_name_kind(name, BtfKind::Struct)?))
     }
 
@@ -66,14 +66,14 @@ impl Offline<'_> {
 
     /// Whether a function is in the first set of that name that the image has; `None` where there is none.
     pub(crate) fn in_set(&self, set: &str, function: &str) -> Option<bool> {
-        let id = self.vmlinux.as_ref()?.vmlinux.find_by_name_kind(function, BtfKind::Func)?;
+        let id = self.vmlinux.as_ref()?.vmlinux().find_by_name_kind(function, BtfKind::Func)?;
         Some(self.inside()?.id_set(set)?.ids.iter().any(|(known, _)| *known == id))
     }
 
     /// Whether a function stands in a set whose members' return value may be changed (`register_btf_fmodret_id_set()`,
     /// v5.19), or in the list of those into which errors may be injected.
     pub(crate) fn is_overridable(&self, function: &str) -> Option<Overridable> {
-        let id = self.vmlinux.as_ref()?.vmlinux.find_by_name_kind(function, BtfKind::Func)?;
+        let id = self.vmlinux.as_ref()?.vmlinux().find_by_name_kind(function, BtfKind::Func)?;
         let inside = self.inside()?;
         let none = Vec::new();
         let errors = match self.option("CONFIG_FUNCTION_ERROR_INJECTION") {
@@ -109,14 +109,14 @@ impl Offline<'_> {
 
     /// The arguments of a function of vmlinux's types.
     pub(crate) fn function(&self, name: &str) -> Option<Arguments> {
-        let btf = &self.vmlinux.as_ref()?.vmlinux;
+        let btf = self.vmlinux.as_ref()?.vmlinux();
         let function = btf.ty(btf.find_by_name_kind(name, BtfKind::Func)?);
         Some(arguments(btf, function.type_id(), 0))
     }
 
     /// The arguments of a tracepoint of vmlinux's types, without its own data, which programs do not see.
     pub(crate) fn tracepoint(&self, name: &str) -> Option<Arguments> {
-        let btf = &self.vmlinux.as_ref()?.vmlinux;
+        let btf = self.vmlinux.as_ref()?.vmlinux();
         let typedef = btf.find_by_name_kind(&format!("btf_trace_{name}"), BtfKind::Typedef)?;
         Some(arguments(btf, btf.resolve(typedef).type_id(), 1))
     }

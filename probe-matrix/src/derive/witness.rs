@@ -120,7 +120,7 @@ impl Offline<'_> {
     fn witness(&self, witness: Witness) -> (Support, String) {
         let no_btf = || (Support::Unknown, "the kernel's BTF is not known".to_owned());
         // What is missing in types that were read in part may stand in the rest.
-        let whole = self.vmlinux.as_ref().is_some_and(|btf| btf.vmlinux.stopped_at().is_none());
+        let whole = self.vmlinux.as_ref().is_some_and(|btf| btf.vmlinux().stopped_at().is_none());
         let absent = if whole { Support::No } else { Support::Unknown };
         let told = |there: bool, what: String| {
             if there { (Support::Yes, what) } else { (absent, format!("no {what}")) }

@@ -83,14 +83,14 @@ fn not_built(root: &HostRoot) -> Fact {
 /// module whose types are broken is left out: the fact `btf.module.<name>` tells of it.
 pub fn types(root: &HostRoot) -> Option<TargetBtf> {
     let vmlinux = Arc::new(Btf::parse(root.map_or_read(VMLINUX, BTF_BYTE_SZ_MAX).ok()?).ok()?);
-    let mut types = TargetBtf::new(vmlinux);
+    let mut modules = Vec::new();
     for name in root.names(DIR).unwrap_or_default().into_iter().filter(|name| name != "vmlinux") {
         let bytes = root.map_or_read(&format!("{DIR}/{name}"), BTF_BYTE_SZ_MAX).ok();
-        if let Some(Ok(module)) = bytes.map(|bytes| Btf::parse_split(bytes, &types.vmlinux)) {
-            types.modules.push((name, Arc::new(module)));
+        if let Some(Ok(module)) = bytes.map(|bytes| Btf::parse_split(bytes, &vmlinux)) {
+            modules.push((name, Arc::new(module)));
         }
     }
-    Some(types)
+    Some(TargetBtf::with_modules(vmlinux, modules))
 }
 
 /// The fact of one BTF, and the BTF where it can be parsed.

@@ -35,7 +35,7 @@ impl Linkage {
             root,
             config,
             version: version.map(|(code, _)| code),
-            modules_whole: shown == types.modules.len() + 1,
+            modules_whole: shown == types.modules().len() + 1,
         }
     }
 
