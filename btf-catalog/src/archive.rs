@@ -1,5 +1,5 @@
 //! Archives and packages as streams of members: `ar`, `tar`, `cpio` (newc), `.deb` and `.rpm`; [`compress`] unpacks what
-//! they and others are packed with, [`zip`] is read from its end.
+//! they and others are packed with, zip is read from its end.
 //!
 //! Nothing is held but the member that is read: what the visitor leaves of one is skipped.
 
