@@ -215,7 +215,9 @@ mod tests {
         assert_eq!(MapType::ARENA.to_string(), "arena");
         assert_eq!(HelperId(130).to_string(), "ringbuf_output");
         assert_eq!(HelperId::all().count(), 211);
-        assert!(HelperId(6).gpl_only() && !HelperId(1).gpl_only());
+        for (helper, gpl) in [(6, true), (1, false), (158, true), (69, true), (165, true), (14, false)] {
+            assert_eq!(HelperId(helper).gpl_only(), gpl, "{}", HelperId(helper));
+        }
         assert!(AttachType::all().all(|attach| attach.prog_type().is_some()));
         assert!(LinkType::all().count() >= 14);
     }
