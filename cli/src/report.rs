@@ -118,11 +118,11 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// The counts of these programs.
-    pub fn of(programs: &[ProgramVerdict]) -> Summary {
+    /// The counts of these verdicts.
+    pub fn of(verdicts: impl IntoIterator<Item = Verdict>) -> Summary {
         let mut summary = Summary::default();
-        for program in programs {
-            *match program.verdict {
+        for verdict in verdicts {
+            *match verdict {
                 Verdict::Runs => &mut summary.runs,
                 Verdict::Degraded => &mut summary.degraded,
                 Verdict::Blocked => &mut summary.blocked,

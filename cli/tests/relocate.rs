@@ -51,6 +51,28 @@ fn the_input_is_never_replaced() {
 }
 
 #[test]
+fn an_output_that_is_no_file_is_written_to_and_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo of coreutils").success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read(pipe).unwrap()
+    });
+    let output = relocate(&object(), VMLINUX, &pipe);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(reader.join().unwrap().starts_with(b"\x7fELF"));
+    assert!(!std::fs::metadata(&pipe).unwrap().is_file(), "the pipe is still one");
+
+    let (target, link) = (dir.path().join("target.o"), dir.path().join("link.o"));
+    std::fs::write(&target, b"old").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    assert_eq!(relocate(&object(), VMLINUX, &link).status.code(), Some(0));
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(std::fs::read(&target).unwrap().starts_with(b"\x7fELF"));
+}
+
+#[test]
 fn what_is_no_kernel_is_bad_input() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out.o");

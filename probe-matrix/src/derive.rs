@@ -32,10 +32,16 @@ pub struct Offline<'a> {
     pub vmlinux: Option<TargetBtf>,
     /// Enumerators of vmlinux that begin with `BPF_`.
     enumerators: HashSet<String>,
-    modules: OnceLock<Vec<(String, Arc<Btf>)>>,
+    modules: OnceLock<Modules>,
     inside: OnceLock<Option<Inside>>,
-    /// What could not be read of these files, in words.
-    pub notes: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// The types of modules, and what could not be read of them.
+#[derive(Default)]
+struct Modules {
+    types: Vec<(String, Arc<Btf>)>,
+    notes: Vec<String>,
 }
 
 /// What a configuration says of an option.
@@ -77,17 +83,41 @@ impl<'a> Offline<'a> {
         self.kernel.config.as_ref()
     }
 
-    /// The types of the kernel's modules, parsed when they are first asked for. A module whose types are broken is left
-    /// out.
+    /// What could not be read of these files, in words. Reads the types of the modules.
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.iter().chain(&self.read_modules().notes).cloned().collect()
+    }
+
+    /// The types of the kernel's modules, parsed when they are first asked for. A module whose types cannot be read is
+    /// left out, and [`Offline::notes`] says so.
     pub fn modules(&self) -> &[(String, Arc<Btf>)] {
+        &self.read_modules().types
+    }
+
+    /// Whether all modules that the kernel has are among them.
+    pub fn modules_whole(&self) -> bool {
+        self.kernel.modules_whole && self.read_modules().notes.is_empty()
+    }
+
+    fn read_modules(&self) -> &Modules {
         self.modules.get_or_init(|| {
-            let Some(vmlinux) = &self.vmlinux else { return Vec::new() };
-            let own = self.kernel.modules.iter().filter_map(|(name, module)| {
-                // Types over a base of their own are those of a module from outside the kernel's tree.
-                let bytes = module.btf.clone().filter(|_| module.btf_base.is_none())?;
-                Some((name.clone(), Arc::new(Btf::parse_split(bytes, vmlinux.vmlinux()).ok()?)))
-            });
-            own.collect()
+            let mut modules = Modules::default();
+            let Some(vmlinux) = &self.vmlinux else { return modules };
+            for (name, module) in &self.kernel.modules {
+                let Some(bytes) = module.btf.clone() else { continue };
+                if module.btf_base.is_some() {
+                    let why = "its types stand over a base of their own, which is not looked at";
+                    modules.notes.push(format!("module {name}: {why}"));
+                    continue;
+                }
+                match Btf::parse_split(bytes, vmlinux.vmlinux()) {
+                    Ok(btf) => modules.types.push((name.clone(), Arc::new(btf))),
+                    Err(error) => {
+                        modules.notes.push(format!("module {name}: its BTF cannot be parsed: {error}"));
+                    }
+                }
+            }
+            modules
         })
     }
 
@@ -265,6 +295,32 @@ mod tests {
             Some(u32::from_be_bytes([0, 6, 6, 3]))
         );
         assert_eq!(code("7.3-cloud-amd64", ""), Some(u32::from_be_bytes([0, 7, 3, 0])));
+    }
+
+    #[test]
+    fn a_module_whose_types_cannot_be_read_costs_that_module_and_is_said() {
+        // A header and no types: magic, version 1, 24 bytes, and one empty name.
+        let header = [0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+        let empty = bytes::Bytes::copy_from_slice(&header);
+        let module = |btf: &bytes::Bytes, btf_base: Option<&bytes::Bytes>| btf_catalog::kernel::Module {
+            btf: Some(btf.clone()),
+            btf_base: btf_base.cloned(),
+            functions: Vec::new(),
+        };
+        let broken = empty.slice(..20);
+        let modules = [("good", module(&empty, None)), ("broken", module(&broken, None))];
+        let modules = modules.into_iter().chain([("foreign", module(&empty, Some(&empty)))]);
+        let kernel = Kernel {
+            btf: Some(empty.clone()),
+            modules: modules.map(|(name, module)| (name.to_owned(), module)).collect(),
+            modules_whole: true,
+            ..Kernel::default()
+        };
+        let offline = Offline::new(&kernel);
+        let names: Vec<&str> = offline.modules().iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!((names, offline.modules_whole()), (vec!["good"], false));
+        let notes = offline.notes();
+        assert!(notes.len() == 2 && notes[0].contains("broken") && notes[1].contains("foreign"), "{notes:?}");
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn resolve_externs(object: &BpfObject, kernel: &Offline, types: &TargetBtf, opti
     };
     let side = KernelSide {
         types,
-        modules_whole: options.loaded_modules.is_some() || kernel.kernel().modules_whole,
+        modules_whole: options.loaded_modules.is_some() || kernel.modules_whole(),
         config: kernel.config(),
         version: kernel.version_code(),
         symbols: kernel.has_symbol("").is_some().then_some(&symbols),
@@ -256,7 +256,7 @@ impl Predictor<'_> {
             let ty = local.ty(relocated.ty);
             let why = match self.kernel.module_with(essential_name(ty.name()), ty.kind()) {
                 Some(module) => format!("the module {module} has the type, the kernel itself has not"),
-                None if self.kernel.kernel().modules_whole => return None,
+                None if self.kernel.modules_whole() => return None,
                 None => "the kernel itself does not have the type; not all its modules were read".to_owned(),
             };
             Some((
@@ -271,7 +271,7 @@ impl Predictor<'_> {
     /// structure refers to is refused by its loader.
     fn struct_ops(&self, entry: &Entry) -> Vec<Check> {
         let Some(types) = &self.types else { return Vec::new() };
-        let whole = self.modules_told || self.kernel.kernel().modules_whole;
+        let whole = self.modules_told || self.kernel.modules_whole();
         let link = StructOpsLink::new(self.object, types, whole);
         let of = |(map, outcome): (&StructOps, &StructOpsOutcome)| {
             let name = format!("the structure {} in the kernel", map.name);

@@ -86,7 +86,7 @@ impl Matrix {
             name: about.release.clone().unwrap_or_else(|| about.sources.join(", ")),
             arch: about.arch.clone(),
             sources: about.sources.clone(),
-            notes: kernel.notes.clone(),
+            notes: kernel.notes(),
         });
         for (row, entry) in self.rows.iter_mut().zip(verdicts.flatten()) {
             let overall = entry.overall();
@@ -102,15 +102,7 @@ impl Matrix {
 
     /// How many programs that are loaded unasked run on how many kernels, counted by pairs.
     pub fn summary(&self) -> Summary {
-        let mut summary = Summary::default();
-        for cell in self.rows.iter().filter(|row| row.autoload).flat_map(|row| &row.verdicts) {
-            *match cell.verdict {
-                Verdict::Runs => &mut summary.runs,
-                Verdict::Degraded => &mut summary.degraded,
-                Verdict::Blocked => &mut summary.blocked,
-                Verdict::Unknown => &mut summary.unknown,
-            } += 1;
-        }
-        summary
+        let cells = self.rows.iter().filter(|row| row.autoload).flat_map(|row| &row.verdicts);
+        Summary::of(cells.map(|cell| cell.verdict))
     }
 }

@@ -1,5 +1,6 @@
 //! `portolan kernel minimize`.
 
+use super::replace::replace;
 use crate::args::minimize::MinimizeArgs;
 use crate::args::output::Format;
 use crate::exit::{Exit, Failure, bad_input};
@@ -14,7 +15,6 @@ use btf_catalog::minimize::Minimizer;
 use probe_matrix::derive::Offline;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::Path;
 
 /// Writes minimised BTF of every kernel for all objects together.
 pub fn command(args: &MinimizeArgs, screen: &Screen) -> Result<Exit, Failure> {
@@ -44,7 +44,7 @@ pub fn command(args: &MinimizeArgs, screen: &Screen) -> Result<Exit, Failure> {
         let Some(types) = offline.types_with(Some(&modules)) else {
             return Err(bad_input(anyhow!(
                 "{name} has no BTF that can be read: {}",
-                offline.notes.join("; ")
+                offline.notes().join("; ")
             )));
         };
         let mut minimizer = Minimizer::new(&types);
@@ -57,7 +57,7 @@ pub fn command(args: &MinimizeArgs, screen: &Screen) -> Result<Exit, Failure> {
             file.clone()
         } else {
             let file = file_name(&name, &mut names);
-            write(&args.out.join(&file), &minimized.btf)?;
+            replace(&args.out.join(&file), &minimized.btf)?;
             files.insert(minimized.btf, file.clone());
             file
         };
@@ -67,21 +67,17 @@ pub fn command(args: &MinimizeArgs, screen: &Screen) -> Result<Exit, Failure> {
             question: entry.question,
             why: entry.why,
         });
-        let (unresolved, notes) = (unresolved.collect(), offline.notes.clone());
+        let (unresolved, notes) = (unresolved.collect(), offline.notes());
         report.kernels.push(MinimizedKernel { kernel: name, file, bytes, unresolved, notes });
     }
     let document = Document::new("MinimizeReport", report);
-    write(&args.out.join("index.json"), &json::document(&document)?)?;
+    replace(&args.out.join("index.json"), &json::document(&document)?)?;
     let result = match args.output.output {
         Format::Json => json::document(&document)?,
         Format::Table => view::table(&document.content, screen).into_bytes(),
     };
     render::to_stdout(&result)?;
     Ok(Exit::Success)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display())).map_err(bad_input)
 }
 
 /// A name that is safe everywhere and not taken: `6.12.117+deb13-amd64.btf`.

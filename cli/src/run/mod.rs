@@ -8,6 +8,7 @@ pub mod minimize;
 pub mod preflight;
 pub mod probe;
 pub mod relocate;
+mod replace;
 pub mod scan;
 pub mod schema;
 pub mod worker;

@@ -52,7 +52,7 @@ pub fn command(args: &PreflightArgs, screen: &Screen) -> Result<Exit, Failure> {
         node: NodeSummary::of(&profile),
         catalog: catalog::summary(&catalog, args.catalog.as_deref()),
         load,
-        summary: Summary::of(&programs),
+        summary: Summary::of(programs.iter().map(|program| program.verdict)),
         programs,
     };
     let exit = match UnusableObjects::of(&report.programs) {

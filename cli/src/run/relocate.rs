@@ -1,5 +1,6 @@
 //! `portolan relocate`.
 
+use super::replace::replace;
 use crate::args::output::Format;
 use crate::args::relocate::RelocateArgs;
 use crate::exit::{Exit, Failure, bad_input};
@@ -14,8 +15,7 @@ use btf_catalog::write::{self, WriteError};
 use btf_catalog::{BpfObject, BtfKind};
 use bytes::Bytes;
 use probe_matrix::derive::Offline;
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub fn command(args: &RelocateArgs, screen: &Screen) -> Result<Exit, Failure> {
     let offline = Offline::new(&kernel);
     let modules = kernel.modules.keys().cloned().collect();
     let types = offline.types_with(Some(&modules)).ok_or_else(|| {
-        bad_input(anyhow!("the kernel's files have no BTF that can be read: {}", offline.notes.join("; ")))
+        bad_input(anyhow!("the kernel's files have no BTF that can be read: {}", offline.notes().join("; ")))
     })?;
     // Nothing but functions is looked for by name, and those that matter are in BTF; what is not there may be elsewhere.
     let symbols = |name: &str| match types.vmlinux().find_by_name_kind(name, BtfKind::Func) {
@@ -41,7 +41,7 @@ pub fn command(args: &RelocateArgs, screen: &Screen) -> Result<Exit, Failure> {
     };
     let side = KernelSide {
         types: &types,
-        modules_whole: kernel.modules_whole,
+        modules_whole: offline.modules_whole(),
         config: offline.config(),
         version: offline.version_code(),
         symbols: Some(&symbols),
@@ -63,7 +63,7 @@ pub fn command(args: &RelocateArgs, screen: &Screen) -> Result<Exit, Failure> {
     let shown = |path: &Path| path.display().to_string();
     let mut report = RelocateReport::new(shown(&args.object), shown(&args.output), &written);
     report.release.clone_from(&kernel.release);
-    report.notes.clone_from(&offline.notes);
+    report.notes = offline.notes();
     let document = Document::new("RelocateReport", report);
     let result = match args.format {
         Format::Json => json::document(&document)?,
@@ -94,20 +94,4 @@ fn one_kernel(args: &RelocateArgs) -> Result<Kernel, Failure> {
 fn same_file(a: &Path, b: &Path) -> bool {
     let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     identity(a).is_some() && identity(a) == identity(b)
-}
-
-/// Writes a file beside its place and moves it there: whoever reads it sees the old one or the whole new one.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let unwritable = || format!("{} cannot be written", path.display());
-    let name = path.file_name().ok_or_else(|| bad_input(anyhow!(unwritable())))?;
-    let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let result = File::options().write(true).create_new(true).open(&beside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    });
-    if result.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    result.with_context(unwritable).map_err(bad_input)
 }

@@ -1,5 +1,6 @@
 //! `portolan scan`.
 
+use super::replace::replace;
 use crate::args::scan::{ScanArgs, ScanFormat};
 use crate::exit::{Exit, Failure, bad_input};
 use crate::render::screen::Screen;
@@ -46,10 +47,7 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
     }
     let document = Document::new("ScanReport", report);
     if let Some(path) = &args.report {
-        let written = fs::write(path, json::document(&document)?);
-        written
-            .with_context(|| format!("the report {} cannot be written", path.display()))
-            .map_err(bad_input)?;
+        replace(path, &json::document(&document)?)?;
     }
     let result = match args.output {
         ScanFormat::Json => json::document(&document)?,

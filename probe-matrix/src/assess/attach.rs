@@ -149,7 +149,7 @@ impl Checks<'_> {
                 {
                     code = "PTL0604";
                     fact(Support::Unknown).reason(format!("in module {module}, if it is loaded"))
-                } else if self.node.installed.is_some_and(|files| !files.kernel().modules_whole) {
+                } else if self.node.installed.is_some_and(|files| !files.modules_whole()) {
                     fact(Support::Unknown).reason("not in vmlinux; not all modules of the kernel are known")
                 } else {
                     fact(Support::No).reason(missing)
