@@ -1,5 +1,6 @@
 //! Objects written by `btf_catalog::write`, judged by those who load them: libbpf makes the same instructions of the
-//! written object as of the original, and aya-obj reads what it reads of the original.
+//! written object as of the original, bpftool loads it where the kernel shows no types, and aya-obj reads what it reads
+//! of the original.
 
 use btf_catalog::core::{KernelSide, Relocator, TargetBtf};
 use btf_catalog::kernel::KernelConfig;
@@ -7,17 +8,24 @@ use btf_catalog::write::{self, WriteError};
 use btf_catalog::{BpfObject, Btf};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// The shipped objects of this machine's byte order, and those of a directory named by `PORTOLAN_OBJECTS`.
+/// The shipped objects of this machine's byte order.
+fn shipped() -> Vec<PathBuf> {
+    objects_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../ebpf/objects"))
+}
+
+/// These, and those of a directory named by `PORTOLAN_OBJECTS`.
 fn objects() -> Vec<PathBuf> {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ebpf/objects");
-    let more = std::env::var_os("PORTOLAN_OBJECTS").map(PathBuf::from);
-    let dirs = [Some(shipped), more].into_iter().flatten();
-    let files = dirs
-        .flat_map(|dir| std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())));
+    let more = std::env::var_os("PORTOLAN_OBJECTS").map(|dir| objects_of(Path::new(&dir)));
+    shipped().into_iter().chain(more.into_iter().flatten()).collect()
+}
+
+fn objects_of(dir: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     let mut paths: Vec<PathBuf> = files
         .map(|entry| entry.expect("a directory entry").path())
         .filter(|path| path.extension().is_some_and(|ext| ext == "o"))
@@ -123,4 +131,51 @@ fn root_written_objects_are_what_libbpf_makes_of_the_originals() {
         open.join("\n")
     );
     assert!(same > 10, "too little was compared: {same} entries");
+}
+
+/// Has bpftool load an object where no file tells the kernel's types; what it said if it could not.
+fn load_without_types(object: &Path) -> Result<(), String> {
+    // The last three are where libbpf looks when sysfs has none.
+    const SCRIPT: &str = "mount --make-rprivate / && mount -t tmpfs none /sys/kernel/btf && \
+         for dir in /boot /lib/modules /usr/lib/debug; do test ! -d $dir || mount -t tmpfs none $dir; done && \
+         mount -t bpf none /sys/fs/bpf && exec bpftool prog loadall \"$0\" /sys/fs/bpf/all";
+    let output = Command::new("unshare").args(["--mount", "sh", "-ec", SCRIPT]).arg(object).output();
+    let output = output.expect("this test needs unshare(1) of util-linux");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(()) } else { Err(said) }
+}
+
+#[test]
+fn root_written_objects_load_where_the_kernel_shows_no_types() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "mounts and loads: run the tests as root (sudo cargo test)"
+    );
+    let vmlinux = std::fs::read(VMLINUX).expect("this test needs a kernel with CONFIG_DEBUG_INFO_BTF=y");
+    let target = TargetBtf::new(Arc::new(Btf::parse(vmlinux).expect("vmlinux's BTF")));
+    let kernel =
+        KernelSide { types: &target, modules_whole: true, config: None, version: None, symbols: None };
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut relocated = 0;
+    for path in shipped() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let data = Bytes::from(std::fs::read(&path).expect("an object"));
+        let object = BpfObject::parse(data.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let written =
+            write::relocated(&data, &object, &kernel).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let out = dir.path().join(&name);
+        std::fs::write(&out, &written.bytes).expect("the written object");
+        if !written.needs_kernel_btf.is_empty() {
+            load_without_types(&out).expect_err(&format!("{name} is said to need the kernel's types"));
+            continue;
+        }
+        // An object without relocations loads or does not, for what its loader knows: nothing was written into it.
+        if !written.relocations.is_empty() {
+            load_without_types(&out).unwrap_or_else(|said| panic!("{name}, written: {said}"));
+            let said = load_without_types(&path).expect_err(&format!("{name} is relocated without types"));
+            assert!(said.contains("BTF"), "{name} is refused for another reason: {said}");
+            relocated += 1;
+        }
+    }
+    assert!(relocated >= 3, "only {relocated} objects with relocations were loaded");
 }
