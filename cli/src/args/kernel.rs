@@ -2,6 +2,8 @@
 
 use super::minimize::MinimizeArgs;
 use super::output::OutputArgs;
+#[cfg(feature = "remote")]
+use btf_catalog::store::fetch::Wanted;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -15,6 +17,20 @@ Examples:
       what has changed of the types that this object uses
 ";
 
+#[cfg(feature = "remote")]
+const FETCH_AFTER_HELP: &str = "\
+Examples:
+  portolan kernel fetch https://btf.example.org/archive 'ubuntu/20.04/x86_64/5.15.*'
+      those kernels of the server that the store does not have yet
+  portolan kernel fetch https://btf.example.org/archive --list archive.txt --dry-run
+      what would be fetched of a server that shows no pages of links
+
+Exit codes, the same in every output format:
+  0    everything that was wanted is in the store
+  1    portolan itself failed, or the server or the store could not be reached
+  2    bad usage; the server has nothing that was wanted
+  10   something could not be fetched, or is no BTF; the rest is in the store";
+
 const VERIFY_EXIT_CODES: &str = "\
 Exit codes, the same in every output format:
   0    everything was read and is as it was added
@@ -27,6 +43,10 @@ pub enum KernelCommand {
     /// Adds the kernels of images, packages, directories and BTF files
     #[command(after_help = EXAMPLES)]
     Add(AddArgs),
+    /// Mirrors BTF of a server laid out as BTFHub's archive
+    #[cfg(feature = "remote")]
+    #[command(after_help = FETCH_AFTER_HELP)]
+    Fetch(FetchArgs),
     /// Lists the kernels
     List(ListArgs),
     /// Shows all that is kept of a kernel
@@ -66,6 +86,32 @@ pub struct AddArgs {
     /// Leaves out the modules: their types cannot be asked for then.
     #[arg(long)]
     pub no_modules: bool,
+
+    /// Where to.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// What is fetched.
+#[cfg(feature = "remote")]
+#[derive(Args, Debug)]
+pub struct FetchArgs {
+    /// The server's address, http:// or https://, below which the distributions lie.
+    #[arg(value_name = "URL")]
+    pub url: String,
+
+    /// Only these: DISTRIBUTION/VERSION/MACHINE/RELEASE, in which `*` stands for any text; parts may be left out at the
+    /// end.
+    #[arg(value_name = "KERNEL", default_value = "*")]
+    pub wanted: Vec<Wanted>,
+
+    /// A file that lists what the server has, a path a line, for servers that show no pages of links.
+    #[arg(long, value_name = "FILE")]
+    pub list: Option<PathBuf>,
+
+    /// Only says what would be fetched.
+    #[arg(long)]
+    pub dry_run: bool,
 
     /// Where to.
     #[command(flatten)]

@@ -4,7 +4,7 @@ use btf_catalog::store::diff::Change;
 use btf_catalog::store::{Record, Stored};
 use serde::{Deserialize, Serialize};
 
-/// `KernelReport`: kernels of a store, after `add`, `list`, `show`, `verify` or `prune`.
+/// `KernelReport`: kernels of a store, after `add`, `fetch`, `list`, `show`, `verify` or `prune`.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KernelReport {
@@ -44,7 +44,8 @@ pub struct KernelEntry {
     pub banner: Option<String>,
     /// What it was read from.
     pub sources: Vec<String>,
-    /// What happened to it: `added`, `known`, `damaged`, `removed`, `would be removed`; absent where it is only shown.
+    /// What happened to it: `added`, `known`, `damaged`, `removed`, `would be removed`,
+    /// `would be fetched`; absent where it is only shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// Bytes that were written for it.

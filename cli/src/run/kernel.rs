@@ -1,5 +1,9 @@
 //! `portolan kernel`.
 
+#[cfg(feature = "remote")]
+mod fetch;
+
+use super::replace::replace;
 use crate::args::kernel::{AddArgs, DiffArgs, KernelCommand, ListArgs, PruneArgs, ShowArgs, StoreArgs};
 use crate::args::output::{Format, OutputArgs};
 use crate::exit::{Exit, Failure, bad_input};
@@ -24,6 +28,8 @@ const GRACE: Duration = Duration::from_secs(3600);
 pub fn command(command: &KernelCommand, screen: &Screen) -> Result<Exit, Failure> {
     match command {
         KernelCommand::Add(args) => add(args, screen),
+        #[cfg(feature = "remote")]
+        KernelCommand::Fetch(args) => fetch::command(args, screen),
         KernelCommand::List(args) => list(args, screen),
         KernelCommand::Show(args) => show(args, screen),
         KernelCommand::Diff(args) => compare(args, screen),
@@ -104,7 +110,7 @@ fn show(args: &ShowArgs, screen: &Screen) -> Result<Exit, Failure> {
             )));
         };
         let btf = store.btf(record).map_err(anyhow::Error::from)?;
-        fs::write(path, btf).with_context(|| format!("{} cannot be written", path.display()))?;
+        replace(path, &btf)?;
     }
     let report = KernelReport {
         kernels: records.iter().map(|record| KernelEntry::of(record, None)).collect(),

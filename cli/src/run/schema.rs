@@ -53,7 +53,7 @@ pub const SCHEMAS: [Schema; 10] = [
     },
     Schema {
         kind: "KernelReport",
-        command: "portolan kernel add|list|show|verify|prune -o json",
+        command: "portolan kernel add|fetch|list|show|verify|prune -o json",
         text: include_str!("../../schema/kernel-report.json"),
     },
     Schema {
