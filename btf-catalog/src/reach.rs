@@ -25,6 +25,7 @@
 
 mod explore;
 mod flow;
+mod returned;
 mod scalar;
 mod state;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod transfer;
 
 pub use flow::broken_flow;
 pub(crate) use flow::{slots, successors};
+pub use returned::Returned;
 
 use crate::btf::{Btf, BtfKind};
 use crate::core::{Relocated, RelocatedEntry, Resolution};
@@ -224,6 +226,8 @@ pub struct Reach {
     /// Whether the context goes where it was not followed (into memory, to a global function), so that more of it may
     /// be accessed.
     pub context_escapes: bool,
+    /// With what walks leave the entry; empty where values were not followed ([`Reach::cut_short`]).
+    pub returns: Vec<Returned>,
     /// Bytes of stack that each function of the entry uses, in the order of [`Entry::functions`].
     pub stack: Vec<u32>,
     /// Whether the program was too large or too tangled to follow values: every instruction that a path of jumps leads

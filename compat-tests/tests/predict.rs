@@ -100,6 +100,24 @@ fn what_every_verifier_refuses_is_blocked_and_what_it_must_find_out_is_assumed()
 }
 
 #[test]
+fn what_is_returned_is_held_against_what_the_kernel_lets_such_a_program_return() {
+    let verdicts = verdicts(&kernel(), "returns.bpfel.o", &Options::default());
+    for (program, verdict, evidence) in [
+        ("nothing", Verdict::Runs, Evidence::Derived),
+        ("something", Verdict::Blocked, Evidence::Derived),
+        ("anything", Verdict::Runs, Evidence::Derived),
+        ("unknown", Verdict::Runs, Evidence::Assumed),
+        ("on_one_way", Verdict::Blocked, Evidence::Derived),
+        ("pointer", Verdict::Blocked, Evidence::Derived),
+    ] {
+        let load = &verdicts[program].load;
+        assert_eq!((load.verdict, load.evidence), (verdict, evidence), "{program}: {:?}", load.reasons);
+        let code = load.reasons.first().map(|reason| reason.code.as_str());
+        assert_eq!(code, (verdict == Verdict::Blocked).then_some("PTL0223"), "{program}");
+    }
+}
+
+#[test]
 fn kernel_functions_are_called_where_they_are_there_and_meant_for_the_type() {
     let verdicts = verdicts(&kernel(), "kfuncs.bpfel.o", &Options::default());
     for (program, expected) in [

@@ -7,6 +7,7 @@
 
 mod map;
 mod reached;
+mod returns;
 mod rules;
 mod target;
 
@@ -147,7 +148,9 @@ impl Predictor<'_> {
         checks.extend(in_modules.into_iter().map(|(_, check)| check));
         checks.extend(relocated.iter().flat_map(|relocated| poison(&reached, relocated, &open)));
         checks.extend(self.struct_ops(entry));
-        checks.extend(reached.rules());
+        let returns = self.returns(entry, &reached);
+        checks.extend(reached.rules(returns.allowed));
+        checks.extend(returns.checks);
         checks.extend(
             self.externs(&reached, entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type)),
         );

@@ -4,7 +4,7 @@ use super::flow::{live_registers, meeting_points, raise_what_all_ways_pass, slot
 use super::scalar::{Scalar, op, swapped};
 use super::state::{Frame, Kind, REGISTERS, State, Value};
 use super::transfer::{Branch, Effect, access_sz, computed, decide, moved, number, offset, swapped_bytes};
-use super::{Constants, ContextAccess, Reach, Walk};
+use super::{Constants, ContextAccess, Reach, Returned, Walk};
 use crate::core::ExternOutcome;
 use crate::insn::{CALL, EXIT, Insn, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL};
 use crate::object::{BpfObject, Entry, ExternKind};
@@ -64,6 +64,7 @@ pub(super) struct Explorer<'a> {
     rooted: BTreeMap<usize, bool>,
     context: BTreeSet<ContextAccess>,
     context_escapes: bool,
+    returns: BTreeSet<Returned>,
     stack: Vec<u32>,
 }
 
@@ -105,6 +106,7 @@ impl<'a> Explorer<'a> {
             rooted: BTreeMap::new(),
             context: BTreeSet::new(),
             context_escapes: false,
+            returns: BTreeSet::new(),
             stack: vec![0; entry.functions.len().max(1)],
         }
     }
@@ -125,6 +127,7 @@ impl<'a> Explorer<'a> {
             walks: with_second_halves(self.walks, self.insns),
             context: self.context.into_iter().collect(),
             context_escapes: self.context_escapes,
+            returns: self.returns.into_iter().collect(),
             stack: self.stack,
             cut_short: false,
         })
@@ -233,7 +236,7 @@ impl<'a> Explorer<'a> {
             3 if insn.code & MODE == ATOMIC => self.atomic(at, insn, state),
             3 => self.store(at, insn, state, state.reg(insn.src)),
             4 | 7 => self.alu(at, insn, state),
-            _ if insn.code == EXIT => return Self::leave(state),
+            _ if insn.code == EXIT => return self.leave(at, state),
             _ if insn.code == CALL => return self.call(at, insn, state),
             _ => return self.jump(at, insn, state, open),
         }
@@ -405,11 +408,16 @@ impl<'a> Explorer<'a> {
         Self::set_fresh(at, insn.dst, state, value);
     }
 
-    fn leave(state: &mut State) -> Next {
+    fn leave(&mut self, at: usize, state: &mut State) -> Next {
         let result = state.reg(0);
-        let Some(frame) = state.frames.pop().filter(|_| !state.frames.is_empty()) else {
+        let Some(frame) = state.frames.pop() else { return Next::End };
+        if state.frames.is_empty() {
+            // Functions that are walked by themselves begin behind the entry's own.
+            if frame.call == 0 {
+                self.returns.insert(Returned::new(at, result, state.sure));
+            }
             return Next::End;
-        };
+        }
         // Pointers into the frame that is gone are of no use to anybody.
         let depth = state.frames.len();
         for value in state.values() {
@@ -654,6 +662,7 @@ pub(super) fn by_jumps(entry: &Entry, insns: &[Insn]) -> Reach {
         walks: with_second_halves(walks, insns),
         context: Vec::new(),
         context_escapes: true,
+        returns: Vec::new(),
         stack: vec![0; entry.functions.len().max(1)],
         cut_short: true,
     }

@@ -331,7 +331,7 @@ impl Scalar {
     }
 
     /// A zero-extended 32-bit number sign-extended, where the bounds do not cross the sign.
-    fn widened(self) -> Option<Scalar> {
+    pub(super) fn widened(self) -> Option<Scalar> {
         let sign = 1 << 31;
         if self.umax < sign {
             Some(self)

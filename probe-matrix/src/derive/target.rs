@@ -47,6 +47,13 @@ impl Offline<'_> {
         Some(btf.ty(btf.find_by_name_kind(name, BtfKind::Struct)?))
     }
 
+    /// Whether a function of vmlinux's types has a parameter of that name; `None` where there is no such function.
+    pub(super) fn has_parameter(&self, function: &str, parameter: &str) -> Option<bool> {
+        let btf = self.vmlinux.as_ref()?.vmlinux();
+        let function = btf.ty(btf.find_by_name_kind(function, BtfKind::Func)?);
+        Some(btf.ty(function.type_id()).params().any(|known| known.name == parameter))
+    }
+
     /// Size in bytes of a structure of vmlinux's types.
     pub(crate) fn size_of(&self, name: &str) -> Option<u32> {
         self.structure(name).map(Type::size)

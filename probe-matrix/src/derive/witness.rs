@@ -13,6 +13,7 @@ enum Witness {
     Member(&'static str, &'static str),
     Struct(&'static str),
     Function(&'static str),
+    Parameter(&'static str, &'static str),
     Symbol(&'static str, &'static str),
     Option(&'static str),
     Fact(&'static str),
@@ -48,6 +49,7 @@ fn alternative(text: &'static str) -> Alternative {
         "member" => Witness::Member(two('.').0, two('.').1),
         "type" => Witness::Struct(name),
         "func" => Witness::Function(name),
+        "param" => Witness::Parameter(two('.').0, two('.').1),
         "symbol" => Witness::Symbol(two('/').0, two('/').1),
         "config" => Witness::Option(name),
         "fact" => Witness::Fact(name),
@@ -149,6 +151,10 @@ impl Offline<'_> {
                     (Support::Unknown, format!("function {name}() does not show"))
                 }
             }
+            Witness::Parameter(name, parameter) => match self.has_parameter(name, parameter) {
+                None => (Support::Unknown, format!("no function {name} in the kernel's BTF")),
+                Some(there) => told(there, format!("parameter {parameter} of {name}() in the kernel's BTF")),
+            },
             Witness::Symbol(name, other) => match (self.has_symbol(name), self.has_symbol(other)) {
                 (Some(true), _) => (Support::Yes, format!("symbol {name}")),
                 (Some(false), Some(true)) => (Support::No, format!("no symbol {name}")),

@@ -25,23 +25,13 @@ const WITHOUT_ARGUMENTS: [&str; 9] = [
     "get_current_task",
     "get_current_cgroup_id",
 ];
-/// Types whose programs may return anything (`check_return_code()` of kernel/bpf/verifier.c).
-const RETURNS_ANYTHING: [ProgType; 7] = [
-    ProgType::SOCKET_FILTER,
-    ProgType::KPROBE,
-    ProgType::SCHED_CLS,
-    ProgType::TRACEPOINT,
-    ProgType::XDP,
-    ProgType::PERF_EVENT,
-    ProgType::RAW_TRACEPOINT,
-];
-
 impl Reached<'_> {
-    /// What the verifier of every kernel refuses, and a note of what only its analysis tells.
-    pub(super) fn rules(&self) -> Vec<Check> {
+    /// What the verifier of every kernel refuses, and a note of what only its analysis tells. `returns_allowed` says whether
+    /// every verifier sees that the program may return what it does.
+    pub(super) fn rules(&self, returns_allowed: bool) -> Vec<Check> {
         let mut checks: Vec<Check> = self.flow().into_iter().chain(self.frame_pointer()).collect();
         checks.extend(self.context_faults());
-        checks.extend(self.analysis());
+        checks.extend(self.analysis(returns_allowed));
         checks
     }
 
@@ -79,15 +69,15 @@ impl Reached<'_> {
             .then(|| against(Stage::Load, code, self.place(at), "object", Some(&fact), walk < Walk::Sure))
     }
 
-    fn place(&self, at: usize) -> String {
+    pub(super) fn place(&self, at: usize) -> String {
         source_line(self.object, self.entry, at)
             .map_or_else(|| format!("instruction {at}"), |line| format!("instruction {at} ({line})"))
     }
 
     /// What no file tells: bounds and types of what memory holds, how long the verifier walks. Where the instructions leave
     /// it something of that to find out, the verdict is no more than assumed.
-    fn analysis(&self) -> Option<Check> {
-        (!self.plain()).then(|| Check {
+    fn analysis(&self, returns_allowed: bool) -> Option<Check> {
+        (!(returns_allowed && self.plain())).then(|| Check {
             stage: Stage::Load,
             requirement: format!("the verifier's analysis of {}", self.entry.name),
             fact: "bpf.verifier.complexity_limit".to_owned(),
@@ -102,7 +92,6 @@ impl Reached<'_> {
     /// Whether the instructions leave the verifier nothing to find out: they go forward only, read the context at constant
     /// offsets, write their stack there, compute with numbers and call helpers without arguments.
     fn plain(&self) -> bool {
-        let returns = self.entry.kind.as_ref().is_some_and(|kind| RETURNS_ANYTHING.contains(&kind.prog_type));
         let reads_context = |at: usize| {
             self.reach
                 .context
@@ -123,8 +112,7 @@ impl Reached<'_> {
                 _ => true,
             }
         };
-        returns
-            && self.entry.functions.len() == 1
+        self.entry.functions.len() == 1
             && !self.reach.context_escapes
             && (0..self.insns.len()).filter(|at| self.reach.walk(*at) > Walk::Never).all(simple)
     }
