@@ -18,6 +18,7 @@ pub mod require;
 pub mod scan;
 pub mod store;
 pub mod uapi;
+pub mod verify;
 pub mod write;
 
 pub use btf::{Btf, BtfError, BtfKind, TypeId};

@@ -26,15 +26,16 @@
 mod explore;
 mod flow;
 mod returned;
-mod scalar;
+pub(crate) mod scalar;
 mod state;
 #[cfg(test)]
 mod tests;
 mod transfer;
 
 pub use flow::broken_flow;
-pub(crate) use flow::{slots, successors};
+pub(crate) use flow::{live_registers, meeting_points, slots, successors};
 pub use returned::Returned;
+pub(crate) use transfer::{access_sz, number};
 
 use crate::btf::{Btf, BtfKind};
 use crate::core::{Relocated, RelocatedEntry, Resolution};

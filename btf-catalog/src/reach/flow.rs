@@ -61,7 +61,7 @@ pub fn broken_flow(insns: &[Insn], functions: &[usize]) -> Option<(usize, &'stat
 }
 
 /// Which instructions ways can meet at: targets of jumps, and where a call returns to.
-pub(super) fn meeting_points(insns: &[Insn]) -> Vec<bool> {
+pub(crate) fn meeting_points(insns: &[Insn]) -> Vec<bool> {
     let mut points = vec![false; insns.len()];
     for (at, insn) in slots(insns) {
         let [next, jump] = successors(insn, at);
@@ -76,7 +76,7 @@ pub(super) fn meeting_points(insns: &[Insn]) -> Vec<bool> {
 }
 
 /// Registers whose values may still be read before each instruction, one bit each.
-pub(super) fn live_registers(insns: &[Insn]) -> Vec<u16> {
+pub(crate) fn live_registers(insns: &[Insn]) -> Vec<u16> {
     let mut live = vec![0u16; insns.len()];
     let mut before: Vec<Vec<u32>> = Vec::new();
     before.resize(insns.len(), Vec::new());

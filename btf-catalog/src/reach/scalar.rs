@@ -5,9 +5,9 @@
 
 /// Bits of a number: those in `mask` are unknown, the others are as in `value`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Tnum {
-    pub(super) value: u64,
-    pub(super) mask: u64,
+pub(crate) struct Tnum {
+    pub(crate) value: u64,
+    pub(crate) mask: u64,
 }
 
 impl Tnum {
@@ -60,52 +60,52 @@ impl Tnum {
 
 /// What is known of a number of 64 bits. Always at least one number fits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Scalar {
-    pub(super) umin: u64,
-    pub(super) umax: u64,
-    pub(super) smin: i64,
-    pub(super) smax: i64,
-    pub(super) bits: Tnum,
+pub(crate) struct Scalar {
+    pub(crate) umin: u64,
+    pub(crate) umax: u64,
+    pub(crate) smin: i64,
+    pub(crate) smax: i64,
+    pub(crate) bits: Tnum,
 }
 
 /// `BPF_OP` of arithmetic instructions.
-pub(super) mod op {
-    pub(in super::super) const ADD: u8 = 0x00;
-    pub(in super::super) const SUB: u8 = 0x10;
-    pub(in super::super) const MUL: u8 = 0x20;
-    pub(in super::super) const DIV: u8 = 0x30;
-    pub(in super::super) const OR: u8 = 0x40;
-    pub(in super::super) const AND: u8 = 0x50;
-    pub(in super::super) const LSH: u8 = 0x60;
-    pub(in super::super) const RSH: u8 = 0x70;
-    pub(in super::super) const NEG: u8 = 0x80;
-    pub(in super::super) const MOD: u8 = 0x90;
-    pub(in super::super) const XOR: u8 = 0xa0;
-    pub(in super::super) const MOV: u8 = 0xb0;
-    pub(in super::super) const ARSH: u8 = 0xc0;
-    pub(in super::super) const END: u8 = 0xd0;
+pub(crate) mod op {
+    pub(crate) const ADD: u8 = 0x00;
+    pub(crate) const SUB: u8 = 0x10;
+    pub(crate) const MUL: u8 = 0x20;
+    pub(crate) const DIV: u8 = 0x30;
+    pub(crate) const OR: u8 = 0x40;
+    pub(crate) const AND: u8 = 0x50;
+    pub(crate) const LSH: u8 = 0x60;
+    pub(crate) const RSH: u8 = 0x70;
+    pub(crate) const NEG: u8 = 0x80;
+    pub(crate) const MOD: u8 = 0x90;
+    pub(crate) const XOR: u8 = 0xa0;
+    pub(crate) const MOV: u8 = 0xb0;
+    pub(crate) const ARSH: u8 = 0xc0;
+    pub(crate) const END: u8 = 0xd0;
 }
 
 /// `BPF_OP` of conditional jumps.
-pub(super) mod cond {
-    pub(in super::super) const JEQ: u8 = 0x10;
-    pub(in super::super) const JGT: u8 = 0x20;
-    pub(in super::super) const JGE: u8 = 0x30;
-    pub(in super::super) const JSET: u8 = 0x40;
-    pub(in super::super) const JNE: u8 = 0x50;
-    pub(in super::super) const JSGT: u8 = 0x60;
-    pub(in super::super) const JSGE: u8 = 0x70;
-    pub(in super::super) const JLT: u8 = 0xa0;
-    pub(in super::super) const JLE: u8 = 0xb0;
-    pub(in super::super) const JSLT: u8 = 0xc0;
-    pub(in super::super) const JSLE: u8 = 0xd0;
+pub(crate) mod cond {
+    pub(crate) const JEQ: u8 = 0x10;
+    pub(crate) const JGT: u8 = 0x20;
+    pub(crate) const JGE: u8 = 0x30;
+    pub(crate) const JSET: u8 = 0x40;
+    pub(crate) const JNE: u8 = 0x50;
+    pub(crate) const JSGT: u8 = 0x60;
+    pub(crate) const JSGE: u8 = 0x70;
+    pub(crate) const JLT: u8 = 0xa0;
+    pub(crate) const JLE: u8 = 0xb0;
+    pub(crate) const JSLT: u8 = 0xc0;
+    pub(crate) const JSLE: u8 = 0xd0;
 }
 
 impl Scalar {
-    pub(super) const UNKNOWN: Scalar =
+    pub(crate) const UNKNOWN: Scalar =
         Scalar { umin: 0, umax: u64::MAX, smin: i64::MIN, smax: i64::MAX, bits: Tnum::UNKNOWN };
 
-    pub(super) fn constant(value: u64) -> Scalar {
+    pub(crate) fn constant(value: u64) -> Scalar {
         Scalar {
             umin: value,
             umax: value,
@@ -116,16 +116,16 @@ impl Scalar {
     }
 
     /// Any number of that many bytes, zero-extended.
-    pub(super) fn of_bytes(byte_sz: u32) -> Scalar {
+    pub(crate) fn of_bytes(byte_sz: u32) -> Scalar {
         if byte_sz >= 8 { Scalar::UNKNOWN } else { Scalar::range(0, (1 << (8 * byte_sz)) - 1) }
     }
 
     /// Any number of `min..=max`.
-    pub(super) fn range(min: u64, max: u64) -> Scalar {
+    pub(crate) fn range(min: u64, max: u64) -> Scalar {
         Scalar { umin: min, umax: max, ..Scalar::UNKNOWN }.settled().unwrap_or(Scalar::UNKNOWN)
     }
 
-    pub(super) fn as_const(self) -> Option<u64> {
+    pub(crate) fn as_const(self) -> Option<u64> {
         (self.umin == self.umax).then_some(self.umin)
     }
 
@@ -170,7 +170,7 @@ impl Scalar {
     }
 
     /// Whether every number that fits `other` fits this.
-    pub(super) fn contains(self, other: Scalar) -> bool {
+    pub(crate) fn contains(self, other: Scalar) -> bool {
         self.umin <= other.umin
             && self.umax >= other.umax
             && self.smin <= other.smin
@@ -179,7 +179,7 @@ impl Scalar {
     }
 
     /// Bounds that hold for both.
-    pub(super) fn hull(self, other: Scalar) -> Scalar {
+    pub(crate) fn hull(self, other: Scalar) -> Scalar {
         let mask = self.bits.mask | other.bits.mask | (self.bits.value ^ other.bits.value);
         Scalar {
             umin: self.umin.min(other.umin),
@@ -190,8 +190,15 @@ impl Scalar {
         }
     }
 
+    /// The numbers that are multiples of `factor`, a power of two, as well.
+    pub(crate) fn multiple_of(self, factor: u64) -> Scalar {
+        let low = factor - 1;
+        let bits = Tnum { value: self.bits.value & !low, mask: self.bits.mask & !low };
+        Scalar { bits, ..self }.settled().unwrap_or(self)
+    }
+
     /// The lower `byte_sz` bytes, zero-extended.
-    pub(super) fn truncated(self, byte_sz: u32) -> Scalar {
+    pub(crate) fn truncated(self, byte_sz: u32) -> Scalar {
         if byte_sz >= 8 {
             return self;
         }
@@ -208,7 +215,7 @@ impl Scalar {
     }
 
     /// The lower `bits` bits, sign-extended: of a constant; any number otherwise.
-    pub(super) fn sign_extended(self, bits: u32) -> Scalar {
+    pub(crate) fn sign_extended(self, bits: u32) -> Scalar {
         match self.as_const() {
             Some(value) if bits < 64 => {
                 Scalar::constant(((value << (64 - bits)) as i64 >> (64 - bits)) as u64)
@@ -219,7 +226,7 @@ impl Scalar {
     }
 
     /// The result of `self op other`. A 32-bit operation takes lower halves and leaves a zero-extended one.
-    pub(super) fn alu(self, operation: u8, wide: bool, other: Scalar) -> Scalar {
+    pub(crate) fn alu(self, operation: u8, wide: bool, other: Scalar) -> Scalar {
         let (a, b) = if wide { (self, other) } else { (self.truncated(4), other.truncated(4)) };
         if let (Some(a), Some(b)) = (a.as_const(), b.as_const()) {
             return constant_alu(operation, wide, a, b)
@@ -283,7 +290,7 @@ impl Scalar {
     }
 
     /// Whether `self cond other` holds: `None` if that depends on the numbers.
-    pub(super) fn test(self, condition: u8, wide: bool, other: Scalar) -> Option<bool> {
+    pub(crate) fn test(self, condition: u8, wide: bool, other: Scalar) -> Option<bool> {
         let (a, b) = if wide {
             (self, other)
         } else {
@@ -331,7 +338,7 @@ impl Scalar {
     }
 
     /// A zero-extended 32-bit number sign-extended, where the bounds do not cross the sign.
-    pub(super) fn widened(self) -> Option<Scalar> {
+    pub(crate) fn widened(self) -> Option<Scalar> {
         let sign = 1 << 31;
         if self.umax < sign {
             Some(self)
@@ -345,7 +352,7 @@ impl Scalar {
     }
 
     /// What is left of the numbers once `self cond constant` is known to be `holds`; `None` if nothing is.
-    pub(super) fn refined(self, condition: u8, wide: bool, constant: u64, holds: bool) -> Option<Scalar> {
+    pub(crate) fn refined(self, condition: u8, wide: bool, constant: u64, holds: bool) -> Option<Scalar> {
         let mut left = self;
         let mut constant = constant;
         if !wide {
@@ -426,7 +433,7 @@ fn opposite(condition: u8) -> u8 {
 }
 
 /// The test with its operands swapped: `a > b` is `b < a`.
-pub(super) fn swapped(condition: u8) -> u8 {
+pub(crate) fn swapped(condition: u8) -> u8 {
     match condition {
         cond::JGT => cond::JLT,
         cond::JGE => cond::JLE,

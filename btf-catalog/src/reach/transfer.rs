@@ -158,12 +158,12 @@ pub(super) fn offset(operation: u8, dst: Value, src: Value) -> Value {
 }
 
 /// Bytes that a load or store moves.
-pub(super) fn access_sz(insn: Insn) -> u32 {
+pub(crate) fn access_sz(insn: Insn) -> u32 {
     [4, 2, 1, 8][usize::from(insn.code >> 3 & 3)]
 }
 
 /// Up to 8 bytes as an unsigned number.
-pub(super) fn number(bytes: &[u8], big_endian: bool) -> u64 {
+pub(crate) fn number(bytes: &[u8], big_endian: bool) -> u64 {
     let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
     if big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) }
 }

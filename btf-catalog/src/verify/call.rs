@@ -1,0 +1,193 @@
+//! Calls: functions of the program, helpers, functions of the kernel.
+//!
+//! A function of the program that is static is walked in line, in a frame of its own; a global one by itself, and a call
+//! of it leaves a number. What a helper is given and gives is decided in [`Walker::helper`]: it checks the registers `r1`
+//! to `r5` and what they point to, does to the state what the helper does (writes memory, acquires or releases
+//! references, makes pointers into the packet useless) and returns the value of `r0`. A helper that it does not know
+//! leaves a value that is not modelled and doubts about all stack that it was given. The call itself makes `r1` to `r5`
+//! useless.
+
+use super::state::{Frame, State};
+use super::value::{Kind, Pointer, Region, Sock, Value};
+use super::walk::{MAX_FRAMES, Next, Refusal, Walker, called};
+use crate::btf::{Btf, BtfKind, Type, TypeId};
+use crate::insn::{Insn, PSEUDO_CALL, PSEUDO_KFUNC_CALL};
+use crate::object::Function;
+use crate::reach::scalar::Scalar;
+use crate::uapi::{HelperId, MapType};
+
+impl Walker<'_> {
+    pub(super) fn call(&mut self, at: usize, insn: Insn, state: &mut State) -> Result<Next, Refusal> {
+        if state.lock.is_some() && insn.src != 0 {
+            // Functions may be called under a lock since v6.9.
+            self.note(at, Refusal::doubtful("calls a function while it holds a lock"), state.doubt);
+        }
+        let result = match insn.src {
+            PSEUDO_CALL => {
+                let Some(to) = called(at, insn) else { return Ok(Next::End) };
+                let Some(number) = self.entry.functions.iter().position(|function| function.insn_off == to)
+                else {
+                    return Ok(Next::End);
+                };
+                if !self.entry.functions[number].global {
+                    return Ok(self.enter(at, to, state));
+                }
+                self.roots.push((to, !state.doubt));
+                self.global(number, state)?
+            }
+            PSEUDO_KFUNC_CALL => {
+                let name = self.externs.get(&at).map_or("", |ext| self.object.externs[*ext].name.as_str());
+                self.doubt_arguments(state);
+                let result = self.unmodelled(&format!("the kernel function {name}()"));
+                if name == "bpf_throw" {
+                    return Ok(Next::End);
+                }
+                result
+            }
+            _ => self.helper(at, HelperId(insn.imm as u32), state)?,
+        };
+        state.frame_mut().regs[1..=5].fill(Value::UNSET);
+        state.set(0, result);
+        Ok(Next::To(at + 1))
+    }
+
+    /// Goes on in a static function.
+    fn enter(&mut self, at: usize, to: usize, state: &mut State) -> Next {
+        if state.frames.len() >= MAX_FRAMES {
+            self.unmodelled("calls that are too deep");
+            return Next::End;
+        }
+        let mut frame = Frame::new(state.frames.len(), at);
+        frame.regs[1..=5].copy_from_slice(&state.frame().regs[1..=5]);
+        state.frame_mut().regs[..=5].fill(Value::UNSET);
+        state.frames.push(frame.into());
+        Next::To(to)
+    }
+
+    /// The result of a global function, which is verified by itself.
+    fn global(&mut self, number: usize, state: &mut State) -> Result<Value, Refusal> {
+        let object = self.object;
+        let function = &self.entry.functions[number];
+        let arguments =
+            object.btf.as_ref().and_then(|btf| prototype(btf, function)).map(|ty| ty.params().len());
+        for reg in 1..=arguments.unwrap_or(0).min(5) as u8 {
+            state.read(reg)?;
+        }
+        self.doubt_arguments(state);
+        Ok(Value::scalar(Scalar::UNKNOWN))
+    }
+
+    /// How a global function begins; `None` if that is not known.
+    pub(super) fn global_frame(&mut self, at: usize) -> Option<Frame> {
+        let object = self.object;
+        let function = self.entry.functions.iter().find(|function| function.insn_off == at)?;
+        let mut frame = Frame::new(0, at);
+        let prototype = object.btf.as_ref().and_then(|btf| Some((btf, prototype(btf, function)?)));
+        let Some((btf, prototype)) = prototype else {
+            self.unmodelled("global functions without a type");
+            frame.regs[1..=5].fill(Value::OPAQUE);
+            return Some(frame);
+        };
+        let tags = |id: &TypeId| btf.ty(*id).kind() == BtfKind::DeclTag;
+        let tagged = btf.own_ids().filter(tags).any(|tag| Some(btf.ty(tag).type_id()) == function.type_id);
+        for (param, reg) in prototype.params().zip(1..=5) {
+            let ty = btf.resolve(param.ty);
+            frame.regs[reg] = match ty.kind() {
+                BtfKind::Int | BtfKind::Enum | BtfKind::Enum64 => {
+                    Value { id: self.fresh(), ..Value::UNKNOWN }
+                }
+                BtfKind::Ptr if !tagged => match pointed_to(btf, ty.type_id()) {
+                    Some(size) => {
+                        let memory = Pointer::or_null(Region::Mem { size, writable: true });
+                        Value { id: self.fresh(), ..Value::pointer(memory) }
+                    }
+                    None => self.unmodelled("pointers given to global functions"),
+                },
+                _ => self.unmodelled("pointers given to global functions"),
+            };
+        }
+        Some(frame)
+    }
+
+    /// Checks a helper's arguments, does what it does, and returns what it leaves in `r0`.
+    fn helper(&mut self, at: usize, helper: HelperId, state: &mut State) -> Result<Value, Refusal> {
+        let _ = at;
+        if helper.name() == Some("map_lookup_elem")
+            && let Kind::Pointer(Pointer { region: Region::Map { map }, .. }) = state.read(1)?.kind
+        {
+            state.read(2)?;
+            return Ok(self.found_in(map));
+        }
+        if let Some(sock) = socket_of(helper) {
+            state.read(1)?;
+            return Ok(Value { id: self.fresh(), ..Value::pointer(Pointer::or_null(Region::Sock(sock))) });
+        }
+        self.doubt_arguments(state);
+        Ok(self.unmodelled(&format!("the helper bpf_{helper}()")))
+    }
+
+    /// What a lookup in a map finds.
+    pub(super) fn found_in(&mut self, map: usize) -> Value {
+        let region = match self.object.maps.get(map).map(|map| map.map_type) {
+            Some(MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS) | None => {
+                return self.unmodelled("maps in maps");
+            }
+            Some(MapType::SOCKMAP | MapType::SOCKHASH) => return self.unmodelled("sockets in maps"),
+            Some(MapType::XSKMAP) => Region::Sock(Sock::Xdp),
+            Some(_) => Region::MapValue { map },
+        };
+        Value { id: self.fresh(), ..Value::pointer(Pointer::or_null(region)) }
+    }
+
+    /// Somebody may have written through the arguments, or keeps them.
+    pub(super) fn doubt_arguments(&mut self, state: &mut State) {
+        for reg in 1..=5 {
+            match state.reg(reg).kind {
+                Kind::Pointer(Pointer { region: Region::Stack { frame }, .. }) => {
+                    if let Some(frame) = state.frame_at(frame) {
+                        frame.doubt_stack();
+                    }
+                }
+                Kind::Pointer(Pointer { region: Region::Function { .. }, .. }) => {
+                    self.unmodelled("functions that are called back");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The socket that a helper finds behind the one that it is given.
+fn socket_of(helper: HelperId) -> Option<Sock> {
+    match helper.name()? {
+        "sk_fullsock" => Some(Sock::Full),
+        "tcp_sock" => Some(Sock::Tcp),
+        _ => None,
+    }
+}
+
+/// Bytes of what an argument of a global function points to, where that is plain memory: no context, and nothing that
+/// verifiers take for something else.
+fn pointed_to(btf: &Btf, ty: TypeId) -> Option<u32> {
+    let resolved = btf.resolve(ty);
+    let is_context = || {
+        let name = resolved.name();
+        ["__sk_buff", "xdp_md", "pt_regs"].contains(&name)
+            || name.starts_with("bpf_")
+            || name.ends_with("_md")
+    };
+    let plain = match resolved.kind() {
+        BtfKind::Int | BtfKind::Enum | BtfKind::Enum64 | BtfKind::Array => true,
+        BtfKind::Struct | BtfKind::Union => !is_context(),
+        _ => false,
+    };
+    let tagged = btf.ty(ty).kind() == BtfKind::TypeTag;
+    btf.size_of(ty).filter(|size| plain && !tagged && *size > 0)
+}
+
+/// The prototype of a function of the object.
+fn prototype<'b>(btf: &'b Btf, function: &Function) -> Option<Type<'b>> {
+    let ty = btf.ty(function.type_id?);
+    let ty = (ty.kind() == BtfKind::Func).then(|| btf.resolve(ty.type_id()))?;
+    (ty.kind() == BtfKind::FuncProto).then_some(ty)
+}

@@ -1,0 +1,334 @@
+//! Loads and stores: what may be accessed, and what a load finds.
+
+use super::state::{Loaded, STACK_SZ, State};
+use super::value::{Kind, Pointer, Range, Region, Sock, Value};
+use super::walk::{Refusal, Walker};
+use crate::core::ExternOutcome;
+use crate::reach::number;
+use crate::reach::scalar::Scalar;
+use crate::uapi::MapType;
+
+/// `BPF_MAX_VAR_OFF`.
+const MAX_VAR_OFF: u64 = 1 << 29;
+/// `BPF_F_RDONLY_PROG` and `BPF_F_WRONLY_PROG`.
+const F_RDONLY_PROG: u32 = 1 << 7;
+const F_WRONLY_PROG: u32 = 1 << 8;
+
+/// An access by an instruction.
+#[derive(Clone, Copy)]
+pub(super) struct Access {
+    /// The instruction.
+    pub(super) at: usize,
+    /// What its address register holds.
+    pub(super) base: Value,
+    /// Bytes from there.
+    pub(super) off: i64,
+    /// Bytes that are accessed.
+    pub(super) byte_sz: usize,
+}
+
+impl Walker<'_> {
+    /// What a load finds.
+    pub(super) fn load(&mut self, access: Access, state: &mut State) -> Result<Value, Refusal> {
+        let Some(pointer) = address(access)? else {
+            return Ok(opaque_load(access));
+        };
+        let Access { at, base, byte_sz, .. } = access;
+        let off = pointer.off + access.off;
+        let fresh = Value::scalar(Scalar::of_bytes(byte_sz as u32));
+        match pointer.region {
+            Region::Stack { frame } => return self.load_stack(access, pointer, frame, state),
+            Region::Context => {
+                self.context_pointer(at, pointer)?;
+                return Ok(self.context_value(access.off.saturating_add(pointer.off), byte_sz));
+            }
+            Region::MapValue { map } => {
+                self.map_value(map, access, pointer, false)?;
+                if self.has_special_fields(map) && byte_sz == 8 {
+                    return Ok(self.unmodelled("fields of map values that the kernel keeps"));
+                }
+                let known =
+                    pointer.const_off().and_then(|place| self.frozen(map, place + access.off, byte_sz));
+                return Ok(known.unwrap_or(fresh));
+            }
+            Region::Kconfig { ext } => {
+                return Ok(self.kconfig(ext, off, byte_sz).unwrap_or(Value { vague: true, ..fresh }));
+            }
+            Region::Mem { size, .. } => bounded(pointer, access, i64::from(size), base.vague)?,
+            Region::Packet | Region::PacketMeta => in_packet(pointer, access, base.vague)?,
+            Region::Sock(sock) => of_socket(sock, pointer, access)?,
+            Region::Map { .. } => return Ok(self.unmodelled("loads from a map itself")),
+            Region::PacketEnd | Region::Function { .. } => return Err(no_memory(base)),
+        }
+        Ok(fresh)
+    }
+
+    /// Stores a value.
+    pub(super) fn store(&mut self, access: Access, value: Value, state: &mut State) -> Result<(), Refusal> {
+        let Some(pointer) = address(access)? else {
+            return Ok(());
+        };
+        let base = access.base;
+        match pointer.region {
+            Region::Stack { frame } => store_stack(access, pointer, frame, value, state),
+            Region::Context => self.context_pointer(access.at, pointer),
+            Region::MapValue { map } => self.map_value(map, access, pointer, true),
+            Region::Kconfig { .. } => Err(Refusal::sure("writes to a configuration value")),
+            Region::Mem { size, writable } => {
+                if !writable {
+                    return Err(Refusal::sure("writes to memory that may only be read"));
+                }
+                bounded(pointer, access, i64::from(size), base.vague)
+            }
+            Region::Packet | Region::PacketMeta => {
+                if !self.writes_packets() {
+                    return Err(Refusal::sure("writes to the packet, which programs of this type may not"));
+                }
+                in_packet(pointer, access, base.vague)
+            }
+            Region::Sock(_) => Err(Refusal::sure("writes to a socket")),
+            Region::Map { .. } => Err(Refusal::sure("writes to a map itself")),
+            Region::PacketEnd | Region::Function { .. } => Err(no_memory(base)),
+        }
+    }
+
+    fn load_stack(
+        &mut self,
+        access: Access,
+        pointer: Pointer,
+        frame: usize,
+        state: &mut State,
+    ) -> Result<Value, Refusal> {
+        let Access { at, base, byte_sz, .. } = access;
+        let (low, high) = on_stack(pointer, access.off, byte_sz as i64, base.vague)?;
+        let fresh = Value::scalar(Scalar::of_bytes(byte_sz as u32));
+        let Some(frame) = state.frames.get(frame) else { return Ok(Value::VAGUE) };
+        if low != high {
+            let all = (high - low) as usize + byte_sz;
+            if !frame.is_set(low, all) {
+                self.unset_stack(at, state.doubt)?;
+            }
+            return Ok(Value { vague: true, ..fresh });
+        }
+        if low.rem_euclid(byte_sz as i64) != 0 {
+            return Err(Refusal::sure(format!(
+                "reads {byte_sz} bytes at {low} of the stack, which is not aligned"
+            )));
+        }
+        match frame.load(low, byte_sz) {
+            Loaded::Value(value) => Ok(value),
+            Loaded::PartOfPointer => {
+                Err(Refusal::sure(format!("reads {byte_sz} bytes of a pointer on the stack")))
+            }
+            Loaded::Unset => {
+                self.unset_stack(at, state.doubt)?;
+                Ok(fresh)
+            }
+        }
+    }
+
+    /// Stack is read that was never written.
+    pub(super) fn unset_stack(&mut self, at: usize, doubt: bool) -> Result<(), Refusal> {
+        let why = "reads stack that was never written";
+        match self.traits.reads_unset_stack {
+            Some(true) => Ok(()),
+            Some(false) => Err(Refusal::sure(why)),
+            None => {
+                self.note(at, Refusal::doubtful(why), doubt);
+                Ok(())
+            }
+        }
+    }
+
+    /// Checks an access of a map's value.
+    pub(super) fn map_value(
+        &mut self,
+        map: usize,
+        access: Access,
+        pointer: Pointer,
+        write: bool,
+    ) -> Result<(), Refusal> {
+        let Some(def) = self.object.maps.get(map) else { return Ok(()) };
+        let (forbidden, what) =
+            if write { (F_RDONLY_PROG, "writes to") } else { (F_WRONLY_PROG, "reads from") };
+        if def.flags & forbidden != 0 {
+            return Err(Refusal::sure(format!("{what} the map {}, which programs may not", def.name)));
+        }
+        if def.value_size == 0 || def.map_type == MapType::ARENA {
+            return Ok(());
+        }
+        bounded(pointer, access, i64::from(def.value_size), access.base.vague)
+    }
+
+    /// Bytes of a frozen map's value, as a number.
+    fn frozen(&self, map: usize, off: i64, byte_sz: usize) -> Option<Value> {
+        let def = self.object.maps.get(map)?;
+        let start = usize::try_from(off).ok()?;
+        if !def.frozen {
+            return None;
+        }
+        let bytes = self.constants.maps.get(&map).and_then(|data| data.get(start..start + byte_sz));
+        let unknown = Value { vague: true, ..Value::scalar(Scalar::of_bytes(byte_sz as u32)) };
+        Some(bytes.map_or(unknown, |bytes| Value::constant(number(bytes, self.object.big_endian))))
+    }
+
+    fn kconfig(&self, ext: usize, off: i64, byte_sz: usize) -> Option<Value> {
+        let slot = self.object.externs.get(ext)?.slot?;
+        let start = usize::try_from(i64::from(slot.byte_off) + off).ok()?;
+        let externs = self.constants.externs.as_ref()?;
+        let bytes = externs.known_kconfig(start..start + byte_sz)?;
+        Some(Value::constant(number(bytes, self.object.big_endian)))
+    }
+
+    /// The value of a 64-bit immediate that stands for an extern.
+    pub(super) fn extern_value(&mut self, ext: usize) -> Value {
+        let outcome = self.constants.externs.as_ref().and_then(|externs| externs.outcomes.get(ext));
+        match outcome {
+            Some(ExternOutcome::MissingWeak) => Value::constant(0),
+            Some(ExternOutcome::Address(Some(address))) => Value::constant(*address),
+            _ => self.unmodelled("variables of the kernel"),
+        }
+    }
+}
+
+/// The pointer that an access goes through; `None` for one that is not modelled.
+fn address(access: Access) -> Result<Option<Pointer>, Refusal> {
+    match access.base.kind {
+        Kind::Opaque => Ok(None),
+        Kind::Pointer(pointer) if !pointer.or_null => Ok(Some(pointer)),
+        // Pointers that a verifier may take a number for are opaque, so this is one for all.
+        Kind::Scalar(_) if access.base.vague && access.base.as_const().is_none() => {
+            Err(Refusal { sure: false, ..no_memory(access.base) })
+        }
+        _ => Err(no_memory(access.base)),
+    }
+}
+
+/// What a load through something that is not modelled may find.
+fn opaque_load(access: Access) -> Value {
+    if access.byte_sz == 8 {
+        return Value::OPAQUE;
+    }
+    Value { vague: true, ..Value::scalar(Scalar::of_bytes(access.byte_sz as u32)) }
+}
+
+fn store_stack(
+    access: Access,
+    pointer: Pointer,
+    frame: usize,
+    value: Value,
+    state: &mut State,
+) -> Result<(), Refusal> {
+    let byte_sz = access.byte_sz;
+    let (low, high) = on_stack(pointer, access.off, byte_sz as i64, access.base.vague)?;
+    let pointer_stored = matches!(value.kind, Kind::Pointer(_));
+    if low == high && low.rem_euclid(byte_sz as i64) != 0 {
+        return Err(Refusal::sure(format!(
+            "writes {byte_sz} bytes at {low} of the stack, which is not aligned"
+        )));
+    }
+    if low == high && pointer_stored && byte_sz != 8 {
+        return Err(Refusal::sure(format!("stores {byte_sz} bytes of a pointer on the stack")));
+    }
+    let to_stack = matches!(value.kind, Kind::Pointer(Pointer { region: Region::Stack { .. }, .. }));
+    if low == high && to_stack && frame + 1 != state.frames.len() {
+        return Err(Refusal::sure("stores a pointer to the stack in the caller's stack"));
+    }
+    let Some(frame) = state.frame_at(frame) else { return Ok(()) };
+    if low == high {
+        frame.store(low, byte_sz, value);
+    } else {
+        frame.smear(low, (high - low) as usize + byte_sz, true);
+    }
+    Ok(())
+}
+
+/// An access through what is no pointer into memory.
+fn no_memory(base: Value) -> Refusal {
+    Refusal::sure(format!("accesses memory through {}", base.name()))
+}
+
+/// Checks an access of `size` bytes of memory (`check_mem_region_access()`).
+pub(super) fn bounded(pointer: Pointer, access: Access, size: i64, vague: bool) -> Result<(), Refusal> {
+    let name = pointer.region.name();
+    let (off, byte_sz) = (pointer.off + access.off, access.byte_sz as i64);
+    let constant = pointer.var.as_const().is_some();
+    let refused = |why: String| Err(Refusal { why, sure: constant || !vague });
+    let place = |low: i64| {
+        let way = if constant { "" } else { "perhaps " };
+        format!("accesses {way}{byte_sz} bytes at byte {low} of {name}, which has {size}")
+    };
+    if !constant && pointer.var.smin == i64::MIN {
+        return refused(format!("accesses {name} at an offset without a lower bound"));
+    }
+    let low = off.saturating_add(pointer.var.smin);
+    if low < 0 || low + byte_sz > size {
+        return refused(place(low));
+    }
+    if pointer.var.umax >= MAX_VAR_OFF {
+        return refused(format!("accesses {name} at an offset without an upper bound"));
+    }
+    let high = off + pointer.var.umax as i64;
+    if high < 0 || high + byte_sz > size { refused(place(high)) } else { Ok(()) }
+}
+
+/// Checks an access of the packet.
+fn in_packet(pointer: Pointer, access: Access, vague: bool) -> Result<(), Refusal> {
+    let (off, byte_sz) = (pointer.off + access.off, access.byte_sz as i64);
+    let name = pointer.region.name();
+    if pointer.var.smin < 0 {
+        let sure = !vague || pointer.var.as_const().is_some();
+        return Err(Refusal { why: format!("accesses {name} at an offset that may be negative"), sure });
+    }
+    let range = match pointer.range {
+        Range::Bytes(range) => i64::from(range),
+        Range::AtEnd | Range::BeyondEnd => 0,
+    };
+    if off < 0 || off + byte_sz > range {
+        let shown = if range == 0 { "nothing".to_owned() } else { format!("{range} bytes") };
+        let why = format!(
+            "accesses {byte_sz} bytes at byte {off} of {name}, of which tests have shown {shown} to be there"
+        );
+        return Err(Refusal { why, sure: !vague });
+    }
+    Ok(())
+}
+
+/// Checks a load from a socket. Which fields there are is a matter of the kernel.
+fn of_socket(sock: Sock, pointer: Pointer, access: Access) -> Result<(), Refusal> {
+    let Some(off) = pointer.const_off() else {
+        return Err(Refusal::doubtful("reads a socket at an offset that is not constant"));
+    };
+    let off = off + access.off;
+    let aligned = off.rem_euclid(access.byte_sz as i64) == 0;
+    if off < 0 || !aligned && sock != Sock::Xdp {
+        return Err(Refusal::doubtful(format!("reads {} bytes at byte {off} of a socket", access.byte_sz)));
+    }
+    Ok(())
+}
+
+/// The lowest and highest place of a stack that an access begins at, checked to lie on it
+/// (`check_stack_access_within_bounds()`).
+pub(super) fn on_stack(pointer: Pointer, off: i64, byte_sz: i64, vague: bool) -> Result<(i64, i64), Refusal> {
+    let constant = pointer.var.as_const();
+    let off = pointer.off + off;
+    let unbounded = pointer.var.smax >= MAX_VAR_OFF as i64 || pointer.var.smin <= -(MAX_VAR_OFF as i64);
+    if constant.is_none() && unbounded {
+        return Err(Refusal {
+            why: "accesses the stack at an offset without bounds".to_owned(),
+            sure: !vague,
+        });
+    }
+    let (low, high) = match constant {
+        Some(by) => (off.wrapping_add(by as i64), off.wrapping_add(by as i64)),
+        None => (off + pointer.var.smin, off + pointer.var.smax),
+    };
+    let end = high.saturating_add(byte_sz);
+    if !(-STACK_SZ..0).contains(&low) || end > 0 {
+        let place = if low < -STACK_SZ { low } else { high };
+        let why =
+            format!("accesses {byte_sz} bytes at {place} of the stack, which goes from -{STACK_SZ} to 0");
+        return Err(Refusal { why, sure: constant.is_some() || !vague });
+    }
+    Ok((low, high))
+}

@@ -1,0 +1,184 @@
+//! Hand-made programs: what each is refused for, and what is not.
+
+use super::*;
+use crate::insn::{CALL, EXIT, LD_IMM64};
+use crate::object::{Function, MapDef, MapRef, SectionKind};
+use crate::uapi::MapType;
+
+fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> Insn {
+    Insn { code, dst, src, off, imm }
+}
+/// `dst = imm`
+fn set(dst: u8, imm: i32) -> Insn {
+    insn(0xb7, dst, 0, 0, imm)
+}
+/// `dst = src`
+fn copy(dst: u8, src: u8) -> Insn {
+    insn(0xbf, dst, src, 0, 0)
+}
+/// `dst += imm`
+fn add(dst: u8, imm: i32) -> Insn {
+    insn(0x07, dst, 0, 0, imm)
+}
+/// `dst = *(u64 *)(src + off)`
+fn load(dst: u8, src: u8, off: i16) -> Insn {
+    insn(0x79, dst, src, off, 0)
+}
+/// `*(u64 *)(dst + off) = src`
+fn store(dst: u8, off: i16, src: u8) -> Insn {
+    insn(0x7b, dst, src, off, 0)
+}
+/// `if dst == imm goto off`
+fn if_eq(dst: u8, imm: i32, off: i16) -> Insn {
+    insn(0x15, dst, 0, off, imm)
+}
+fn helper(id: i32) -> Insn {
+    insn(CALL, 0, 0, 0, id)
+}
+const RETURN: Insn = Insn { code: EXIT, dst: 0, src: 0, off: 0, imm: 0 };
+const LOOKUP: i32 = 1;
+
+fn entry(section: &str, insns: &[Insn]) -> Entry {
+    let map = |(insn_off, _): (usize, &Insn)| MapRef { insn_off, map: 0, value_off: None };
+    let refs = insns.iter().enumerate().filter(|(_, insn)| insn.code == LD_IMM64 && insn.src == 1);
+    Entry {
+        name: "entry".to_owned(),
+        section: section.to_owned(),
+        kind: SectionKind::from_name(section),
+        autoload: true,
+        insns: insns.to_vec(),
+        functions: vec![Function { name: "entry".to_owned(), insn_off: 0, type_id: None, global: false }],
+        map_refs: refs.map(map).collect(),
+        ..Entry::default()
+    }
+}
+
+fn verified(section: &str, insns: &[Insn]) -> Verified {
+    let mut hash = MapDef::default();
+    (hash.name, hash.map_type) = ("hash".to_owned(), MapType::HASH);
+    (hash.key_size, hash.value_size) = (4, 16);
+    let object = BpfObject {
+        big_endian: false,
+        license: "GPL".to_owned(),
+        kern_version: None,
+        btf: None,
+        entries: Vec::new(),
+        maps: vec![hash],
+        externs: Vec::new(),
+        struct_ops: Vec::new(),
+        left_to_loader: Vec::new(),
+        text_relos: Vec::new(),
+        accesses: crate::core::Accesses::default(),
+    };
+    let entry = entry(section, insns);
+    verify(
+        Subject { object: &object, entry: &entry, insns, constants: &Constants::default() },
+        Traits::default(),
+    )
+}
+
+/// The sure fault of a program, as `instruction: what`.
+fn refused(section: &str, insns: &[Insn]) -> String {
+    let verified = verified(section, insns);
+    verified.refused().map_or_else(String::new, |fault| format!("{}: {}", fault.insn_off, fault.why))
+}
+
+/// `r0` is what a lookup with a key on the stack finds.
+fn looked_up(then: &[Insn]) -> Vec<Insn> {
+    let map = [insn(LD_IMM64, 1, 1, 0, 0), Insn::default()];
+    let key = [insn(0x62, 10, 0, -4, 0), copy(2, 10), add(2, -4)];
+    [&key[..], &map, &[helper(LOOKUP)], then].concat()
+}
+
+#[test]
+fn what_every_verifier_refuses_is_told() {
+    let cases: [(&[Insn], &str); 18] = [
+        (&[RETURN], "0: ends without a result"),
+        (&[copy(0, 2), RETURN], "0: reads r2, which holds nothing"),
+        (&[set(0, 1), load(0, 0, 0), RETURN], "1: accesses memory through a number"),
+        (&[set(0, 0), add(10, 1), RETURN], "1: writes the frame pointer"),
+        (&[set(0, 0), insn(0x37, 0, 0, 0, 0), RETURN], "1: divides by zero"),
+        (&[set(0, 0), insn(0x67, 0, 0, 0, 64), RETURN], "1: shifts by 64"),
+        (&[set(0, 0), store(10, 0, 0), RETURN], "1: accesses 8 bytes at 0 of the stack"),
+        (&[set(0, 0), store(10, -520, 0), RETURN], "1: accesses 8 bytes at -520 of the stack"),
+        (
+            &[set(0, 0), store(10, -12, 0), RETURN],
+            "1: writes 8 bytes at -12 of the stack, which is not aligned",
+        ),
+        (&[copy(0, 1), insn(0x27, 0, 0, 0, 2), RETURN], "1: computes other than by addition"),
+        (&[copy(0, 1), insn(0x04, 0, 0, 0, 2), RETURN], "1: computes in 32 bits with the context"),
+        (&[copy(0, 10), insn(0x17, 0, 0, 0, 8), RETURN], "1: subtracts from the stack"),
+        (
+            &[add(1, 4), insn(0x61, 0, 1, 0, 0), RETURN],
+            "1: accesses the context through a pointer that was moved",
+        ),
+        (&[store(10, -8, 1), insn(0x61, 0, 10, -8, 0), RETURN], "1: reads 4 bytes of a pointer on the stack"),
+        // xdp_md: the packet without a test.
+        (
+            &[insn(0x61, 2, 1, 0, 0), insn(0x71, 0, 2, 0, 0), RETURN],
+            "1: accesses 1 bytes at byte 0 of the packet",
+        ),
+        (&[insn(0x61, 2, 1, 4, 0), add(2, 1), set(0, 0), RETURN], "1: computes with the packet's end"),
+        // A loop that changes nothing, left by what the packet is long.
+        (
+            &[set(0, 0), insn(0x61, 2, 1, 12, 0), if_eq(2, 5, 1), insn(0x05, 0, 0, -3, 0), RETURN],
+            "goes around a loop",
+        ),
+        // r6 is not set on one way.
+        (&[insn(0x61, 2, 1, 12, 0), set(0, 0), if_eq(2, 5, 1), copy(0, 6), RETURN], "3: reads r6"),
+    ];
+    for (insns, why) in cases {
+        let told = refused("xdp", insns);
+        assert!(told.contains(why), "{insns:?}: told {told:?}, not {why:?}");
+    }
+}
+
+#[test]
+fn map_values_are_tested_and_bounded() {
+    assert!(refused("xdp", &looked_up(&[load(0, 0, 0), RETURN])).contains("that may be missing"));
+    let tested = |then: &[Insn]| {
+        refused("xdp", &looked_up(&[&[if_eq(0, 0, then.len() as i16)], then, &[set(0, 0), RETURN]].concat()))
+    };
+    assert_eq!(tested(&[load(1, 0, 8)]), "");
+    assert!(tested(&[load(1, 0, 9)]).contains("accesses 8 bytes at byte 9 of a map's value, which has 16"));
+    assert!(tested(&[load(1, 0, -1)]).contains("at byte -1"));
+    // An index out of the value itself: 64 bits, without bounds; then masked.
+    let index = |mask: i32| [load(1, 0, 0), insn(0x57, 1, 0, 0, mask), insn(0x0f, 0, 1, 0, 0), load(1, 0, 0)];
+    assert_eq!(tested(&index(8)), "");
+    assert!(tested(&index(15)).contains("perhaps 8 bytes at byte 15"));
+    assert!(tested(&[load(1, 0, 0), insn(0x0f, 0, 1, 0, 0)]).contains("a number that may be anything"));
+}
+
+#[test]
+fn packets_are_read_as_far_as_tests_have_shown() {
+    let program = |byte_off: i16, condition: u8, swapped: bool| {
+        let (a, b) = if swapped { (3, 4) } else { (4, 3) };
+        [
+            insn(0x61, 2, 1, 0, 0),
+            insn(0x61, 3, 1, 4, 0),
+            copy(4, 2),
+            add(4, 8),
+            insn(condition, a, b, 1, 0),
+            insn(0x71, 0, 2, byte_off, 0),
+            set(0, 0),
+            RETURN,
+        ]
+    };
+    // if data + 8 > end goto out; if end < data + 8 goto out
+    for (condition, swapped) in [(0x2d, false), (0xad, true)] {
+        assert_eq!(refused("xdp", &program(7, condition, swapped)), "");
+        assert!(refused("xdp", &program(8, condition, swapped)).contains("8 bytes to be there"));
+    }
+    // if data + 8 <= end goto out
+    assert!(refused("xdp", &program(0, 0xbd, false)).contains("nothing to be there"));
+}
+
+#[test]
+fn what_is_not_modelled_is_named_and_blames_nobody() {
+    let ktime = [helper(5), load(0, 0, 0), RETURN];
+    let verified = verified("xdp", &ktime);
+    assert_eq!(verified.refused(), None);
+    assert!(verified.not_modelled.iter().any(|what| what.contains("bpf_ktime_get_ns")));
+    let clean = super::tests::verified("xdp", &[set(0, 2), RETURN]);
+    assert!(clean.is_clean(), "{clean:?}");
+}

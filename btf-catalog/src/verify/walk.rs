@@ -1,0 +1,516 @@
+//! The walk: from an entry's first instruction along every way, as `do_check()` goes.
+
+use super::alu::alu;
+use super::branch::{Test, Ways};
+use super::fields::has_special_fields;
+use super::memory::Access;
+use super::numbers::numbers_that_matter;
+use super::state::{Frame, REGISTERS, State};
+use super::value::{Kind, Pointer, Region, Value};
+use super::{Fault, Subject, Traits, Verified};
+use crate::insn::{CALL, EXIT, Insn, PSEUDO_FUNC};
+use crate::object::{BpfObject, Entry, ExternKind};
+use crate::reach::scalar::{Scalar, op};
+use crate::reach::{Constants, access_sz, live_registers, meeting_points, successors};
+use crate::uapi::ProgType;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+
+/// Instructions walked before the walk is given up. The kernel gives up at a million.
+const MAX_STEPS: usize = 60_000;
+/// States kept before the walk is given up: a state takes one to a few kilobytes.
+const MAX_STATES: usize = 8_000;
+/// States kept of one instruction; the oldest are forgotten first.
+const MAX_STATES_HERE: usize = 48;
+/// Functions on the way from the entry: `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h.
+pub(super) const MAX_FRAMES: usize = 8;
+
+const ATOMIC: u8 = 0xc0;
+const MODE: u8 = 0xe0;
+const MEM_SIGNED: u8 = 0x80;
+const FETCH: i32 = 1;
+const LOAD_ACQ: i32 = 0x100;
+const STORE_REL: i32 = 0x110;
+const CMPXCHG: i32 = 0xf1;
+
+/// Why a verifier refuses an instruction.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) why: String,
+    /// Whether every verifier does that comes here with the state at hand.
+    pub(super) sure: bool,
+}
+
+impl Refusal {
+    pub(super) fn sure<'a>(why: impl Into<Cow<'a, str>>) -> Refusal {
+        Refusal { why: why.into().into_owned(), sure: true }
+    }
+
+    pub(super) fn doubtful<'a>(why: impl Into<Cow<'a, str>>) -> Refusal {
+        Refusal { sure: false, ..Refusal::sure(why) }
+    }
+}
+
+/// Where a walk goes on.
+pub(super) enum Next {
+    To(usize),
+    End,
+}
+
+/// A way that is still to be walked.
+struct Open {
+    at: usize,
+    state: State,
+    /// The state that it comes from, as index into [`Walker::seen`].
+    from: Option<u32>,
+}
+
+/// A state that was walked from.
+struct Seen {
+    state: State,
+    from: Option<u32>,
+    /// Ways from here that are not at their end.
+    open: u32,
+}
+
+pub(super) struct Walker<'a> {
+    pub(super) object: &'a BpfObject,
+    pub(super) entry: &'a Entry,
+    pub(super) insns: &'a [Insn],
+    pub(super) constants: &'a Constants,
+    pub(super) traits: Traits,
+    pub(super) prog_type: ProgType,
+    /// References by instruction.
+    pub(super) maps: HashMap<usize, (usize, Option<u32>)>,
+    pub(super) externs: HashMap<usize, usize>,
+    special: Vec<bool>,
+    points: Vec<bool>,
+    live: Vec<u16>,
+    numbers: Vec<u16>,
+    seen: Vec<Seen>,
+    here: HashMap<usize, Vec<u32>>,
+    open: Vec<Open>,
+    /// The state that the way at hand comes from.
+    from: Option<u32>,
+    ids: u32,
+    left: usize,
+    /// Functions that are verified by themselves.
+    pub(super) roots: Vec<(usize, bool)>,
+    found: Verified,
+    faults: BTreeSet<Fault>,
+}
+
+impl<'a> Walker<'a> {
+    pub(super) fn new(subject: Subject<'a>, traits: Traits) -> Walker<'a> {
+        let Subject { object, entry, insns, constants } = subject;
+        Walker {
+            object,
+            entry,
+            insns,
+            constants,
+            traits,
+            prog_type: entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type),
+            maps: entry.map_refs.iter().map(|map| (map.insn_off, (map.map, map.value_off))).collect(),
+            externs: entry.extern_refs.iter().map(|ext| (ext.insn_off, ext.ext)).collect(),
+            special: object.maps.iter().map(|map| has_special_fields(object, map)).collect(),
+            points: meeting_points(insns),
+            live: live_registers(insns),
+            numbers: numbers_that_matter(insns),
+            seen: Vec::new(),
+            here: HashMap::new(),
+            open: Vec::new(),
+            from: None,
+            ids: 0,
+            left: MAX_STEPS,
+            roots: Vec::new(),
+            found: Verified { complete: true, ..Verified::default() },
+            faults: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Verified {
+        let mut start = Frame::new(0, 0);
+        start.regs[1] = Value::pointer(Pointer::to(Region::Context));
+        self.walk_from(0, State::new(start));
+        let global = self.entry.functions.iter().skip(1).filter(|function| function.global);
+        let globals: Vec<usize> = global.map(|function| function.insn_off).collect();
+        for at in globals {
+            let sure = self.roots.iter().any(|(root, sure)| *root == at && *sure);
+            if let Some(frame) = self.global_frame(at) {
+                self.walk_from(at, State { doubt: !sure, ..State::new(frame) });
+            }
+        }
+        self.found.faults = self.faults.into_iter().collect();
+        self.found
+    }
+
+    /// Whether the walk has come to its end: every verifier refuses the entry, or too much was walked.
+    fn is_over(&self) -> bool {
+        !self.found.complete || self.faults.iter().any(|fault| fault.sure)
+    }
+
+    fn walk_from(&mut self, at: usize, state: State) {
+        if self.is_over() {
+            return;
+        }
+        self.open = vec![Open { at, state, from: None }];
+        while let Some(Open { mut at, mut state, from }) = self.open.pop() {
+            self.from = from;
+            while let Next::To(to) = self.visit(at, &mut state) {
+                at = to;
+            }
+            self.close();
+            if self.is_over() {
+                return;
+            }
+        }
+    }
+
+    /// One way has come to its end.
+    fn close(&mut self) {
+        let mut from = self.from;
+        while let Some(seen) = from.and_then(|from| self.seen.get_mut(from as usize)) {
+            seen.open -= 1;
+            if seen.open > 0 {
+                break;
+            }
+            from = seen.from;
+        }
+    }
+
+    fn visit(&mut self, at: usize, state: &mut State) -> Next {
+        if self.left == 0 {
+            self.found.complete = false;
+            return Next::End;
+        }
+        self.left -= 1;
+        if at >= self.insns.len() || self.points[at] && !self.arrive(at, state) {
+            return Next::End;
+        }
+        match self.step(at, state) {
+            Ok(next) => next,
+            Err(refusal) => {
+                self.note(at, refusal, state.doubt);
+                Next::End
+            }
+        }
+    }
+
+    /// Notes what is wrong with an instruction.
+    pub(super) fn note(&mut self, at: usize, refusal: Refusal, doubt: bool) {
+        let Refusal { why, sure } = refusal;
+        self.faults.insert(Fault { insn_off: at, why, sure: sure && !doubt });
+    }
+
+    /// A value that is not modelled.
+    pub(super) fn unmodelled(&mut self, what: &str) -> Value {
+        if !self.found.not_modelled.contains(what) {
+            self.found.not_modelled.insert(what.to_owned());
+        }
+        Value::OPAQUE
+    }
+
+    /// An id that no value has.
+    pub(super) fn fresh(&mut self) -> u32 {
+        self.ids += 1;
+        self.ids
+    }
+
+    pub(super) fn has_special_fields(&self, map: usize) -> bool {
+        self.special.get(map).copied().unwrap_or(true)
+    }
+
+    /// Whether there is anything new in coming to `at` with this state (`is_state_visited()`).
+    fn arrive(&mut self, at: usize, state: &mut State) -> bool {
+        let live = self.live[at];
+        for (reg, value) in state.frame_mut().regs.iter_mut().enumerate().take(REGISTERS - 1) {
+            if live & 1 << reg == 0 {
+                *value = Value::UNSET;
+            }
+        }
+        let here = self.here.entry(at).or_default();
+        // Comparing is work as well.
+        self.left = self.left.saturating_sub(here.len() / 8);
+        for &number in here.iter().rev() {
+            let seen = &self.seen[number as usize];
+            if !seen.state.covers(state, at, &self.live, &self.numbers) {
+                continue;
+            }
+            if seen.open == 0 {
+                return false;
+            }
+            // It comes from there: around a loop that has changed nothing.
+            if state.covers(&seen.state, at, &self.live, &[]) && seen.state.covers(state, at, &self.live, &[])
+            {
+                let refusal =
+                    Refusal { why: "goes around a loop without end".to_owned(), sure: state.is_plain() };
+                self.note(at, refusal, false);
+                return false;
+            }
+        }
+        if self.seen.len() >= MAX_STATES {
+            self.found.complete = false;
+            return false;
+        }
+        let number = self.seen.len() as u32;
+        if here.len() >= MAX_STATES_HERE {
+            here.remove(0);
+        }
+        here.push(number);
+        self.seen.push(Seen { state: state.clone(), from: self.from, open: 1 });
+        self.from = Some(number);
+        true
+    }
+
+    /// A second way goes on from here.
+    pub(super) fn fork(&mut self, at: usize, state: State) {
+        if let Some(seen) = self.from.and_then(|from| self.seen.get_mut(from as usize)) {
+            seen.open += 1;
+        }
+        self.open.push(Open { at, state, from: self.from });
+    }
+
+    fn step(&mut self, at: usize, state: &mut State) -> Result<Next, Refusal> {
+        let insn = self.insns[at];
+        let next = at + if insn.is_ld_imm64() { 2 } else { 1 };
+        if usize::from(insn.dst.max(insn.src)) >= REGISTERS && !insn.is_ld_imm64() {
+            self.unmodelled("registers beyond r10");
+            return Ok(Next::End);
+        }
+        let writes = matches!(insn.class(), 1 | 4 | 7) || insn.is_ld_imm64();
+        if writes && usize::from(insn.dst) == REGISTERS - 1 {
+            return Err(Refusal::sure("writes the frame pointer"));
+        }
+        match insn.class() {
+            0 if insn.is_ld_imm64() => {
+                let value = self.immediate(at, insn);
+                state.set(insn.dst, value);
+            }
+            0 => Self::load_packet(insn, state)?,
+            1 => {
+                let base = state.read(insn.src)?;
+                let access = access(at, insn, base);
+                let value = self.load(access, state)?;
+                let value =
+                    if insn.code & MODE == MEM_SIGNED { extended(value, access.byte_sz) } else { value };
+                let value = self.numbered(value);
+                state.set(insn.dst, value);
+            }
+            2 => {
+                let base = state.read(insn.dst)?;
+                if matches!(base.kind, Kind::Pointer(Pointer { region: Region::Context, .. })) {
+                    // Taken since v6.4.
+                    self.note(at, Refusal::doubtful("stores an immediate in the context"), state.doubt);
+                }
+                // Verifiers before v6.8 follow no immediates but 0.
+                let value = Value { soft: insn.imm != 0, ..Value::constant(i64::from(insn.imm) as u64) };
+                let access = access(at, insn, base);
+                self.store(access, value, state)?;
+            }
+            3 if insn.code & MODE == ATOMIC => self.atomic(at, insn, state)?,
+            3 => {
+                let value = state.read(insn.src)?;
+                let base = state.read(insn.dst)?;
+                let access = access(at, insn, base);
+                let value = self.numbered(value);
+                self.store(access, value, state)?;
+            }
+            4 | 7 => self.compute(insn, state)?,
+            _ if insn.code == EXIT => return Self::leave(state),
+            _ if insn.code == CALL => return self.call(at, insn, state),
+            _ => return self.jump(at, insn, state),
+        }
+        Ok(Next::To(next))
+    }
+
+    /// A number of its own gets an id, so that its copies are known.
+    fn numbered(&mut self, value: Value) -> Value {
+        match value.kind {
+            Kind::Scalar(scalar) if value.id == 0 && scalar.as_const().is_none() => {
+                Value { id: self.fresh(), ..value }
+            }
+            _ => value,
+        }
+    }
+
+    /// The value of a 64-bit immediate load.
+    fn immediate(&mut self, at: usize, insn: Insn) -> Value {
+        if let Some(&ext) = self.externs.get(&at) {
+            if self.object.externs[ext].kind == ExternKind::Kconfig {
+                return Value::pointer(Pointer::to(Region::Kconfig { ext }));
+            }
+            return self.extern_value(ext);
+        }
+        if let Some(&(map, value_off)) = self.maps.get(&at) {
+            let region = if value_off.is_some() { Region::MapValue { map } } else { Region::Map { map } };
+            return Value::pointer(Pointer { off: i64::from(value_off.unwrap_or(0)), ..Pointer::to(region) });
+        }
+        match insn.src {
+            0 => {
+                let high = self.insns.get(at + 1).map_or(0, |high| high.imm as u32);
+                Value::constant(u64::from(high) << 32 | u64::from(insn.imm as u32))
+            }
+            PSEUDO_FUNC => match called(at, insn) {
+                Some(to) => Value::pointer(Pointer::to(Region::Function { at: to })),
+                None => Value::OPAQUE,
+            },
+            _ => self.unmodelled("variables of the kernel"),
+        }
+    }
+
+    fn compute(&mut self, insn: Insn, state: &mut State) -> Result<(), Refusal> {
+        let from_register = insn.code & 0x08 != 0;
+        let operation = insn.code & 0xf0;
+        let src = if from_register && !matches!(operation, op::NEG | op::END) {
+            state.read(insn.src)?
+        } else {
+            Value::constant(i64::from(insn.imm) as u64)
+        };
+        let is_move = operation == op::MOV;
+        if is_move && from_register {
+            // The original gets the id as well.
+            let numbered = self.numbered(src);
+            state.set(insn.src, numbered);
+        }
+        let src = if is_move && from_register { state.reg(insn.src) } else { src };
+        let dst = if is_move { Value::UNKNOWN } else { state.read(insn.dst)? };
+        let fresh = self.fresh();
+        let value = alu(insn, dst, src, self.object.big_endian, fresh)?;
+        state.set(insn.dst, value);
+        Ok(())
+    }
+
+    fn atomic(&mut self, at: usize, insn: Insn, state: &mut State) -> Result<(), Refusal> {
+        if insn.imm == LOAD_ACQ {
+            let access = access(at, insn, state.read(insn.src)?);
+            let value = self.load(access, state)?;
+            state.set(insn.dst, value);
+            return Ok(());
+        }
+        let value = state.read(insn.src)?;
+        let base = state.read(insn.dst)?;
+        let access = access(at, insn, base);
+        if insn.imm == STORE_REL {
+            return self.store(access, value, state);
+        }
+        if insn.imm == CMPXCHG {
+            state.read(0)?;
+        }
+        if let Kind::Pointer(pointer) = base.kind
+            && matches!(
+                pointer.region,
+                Region::Context | Region::Packet | Region::PacketMeta | Region::Sock(_)
+            )
+        {
+            return Err(Refusal::sure(format!("changes {} atomically", pointer.region.name())));
+        }
+        let old = self.load(access, state)?;
+        self.store(access, Value::VAGUE, state)?;
+        let old = match old.kind {
+            Kind::Opaque => Value { vague: true, ..Value::scalar(Scalar::of_bytes(access.byte_sz as u32)) },
+            _ => Value::scalar(Scalar::of_bytes(access.byte_sz as u32)),
+        };
+        if insn.imm == CMPXCHG {
+            state.set(0, old);
+        } else if insn.imm & FETCH != 0 {
+            state.set(insn.src, old);
+        }
+        Ok(())
+    }
+
+    /// `BPF_LD_ABS` and `BPF_LD_IND`: bytes of the packet, by helpers of old.
+    fn load_packet(insn: Insn, state: &mut State) -> Result<(), Refusal> {
+        const INDIRECT: u8 = 0x40;
+        let skb = state.read(6)?;
+        match skb.kind {
+            Kind::Pointer(Pointer { region: Region::Context, .. }) | Kind::Opaque => {}
+            _ => return Err(Refusal::sure("loads from the packet while r6 is not the context")),
+        }
+        if insn.code & MODE == INDIRECT {
+            state.read(insn.src)?;
+        }
+        state.holds_nothing("loads from the packet")?;
+        state.frame_mut().regs[1..=5].fill(Value::UNSET);
+        state.set(0, Value::UNKNOWN);
+        Ok(())
+    }
+
+    fn leave(state: &mut State) -> Result<Next, Refusal> {
+        let result = state.reg(0);
+        if state.frames.len() > 1 {
+            let frame = state.frames.pop().expect("more than one frame");
+            if matches!(result.kind, Kind::Pointer(Pointer { region: Region::Stack { .. }, .. })) {
+                return Err(Refusal::sure("returns a pointer to its stack"));
+            }
+            if frame.callback {
+                return Ok(Next::End);
+            }
+            state.set(0, result);
+            return Ok(Next::To(frame.call + 1));
+        }
+        state.holds_nothing("ends")?;
+        if result.kind == Kind::Unset {
+            let why = "ends without a result in r0";
+            // Global functions without a result are taken since v6.20.
+            let own = state.frame().call == 0;
+            return Err(if own { Refusal::sure(why) } else { Refusal::doubtful(why) });
+        }
+        Ok(Next::End)
+    }
+
+    fn jump(&mut self, at: usize, insn: Insn, state: &mut State) -> Result<Next, Refusal> {
+        const MAY_GOTO: u8 = 0xe0;
+        let [next, to] = successors(insn, at);
+        let (Some(next), Some(to)) = (next, to) else {
+            return Ok(to.map_or(Next::End, Next::To));
+        };
+        let test = Test::of(insn, state);
+        if test.condition == MAY_GOTO {
+            // How often it is walked is for the verifier to know.
+            state.doubt = true;
+            self.fork(next, state.clone());
+            return Ok(Next::To(to));
+        }
+        state.read(insn.dst)?;
+        if let Some(src) = test.regs.1 {
+            state.read(src)?;
+        }
+        let ways = test.ways();
+        match ways {
+            Ways::Only { taken } | Ways::Leaning { taken } => {
+                self.found.leans |= ways == Ways::Leaning { taken };
+                test.learn(taken, state);
+                Ok(Next::To(if taken { to } else { next }))
+            }
+            Ways::Both | Ways::Either => {
+                state.doubt |= ways == Ways::Either;
+                let mut there = state.clone();
+                if test.learn(true, &mut there) {
+                    self.fork(to, there);
+                }
+                Ok(if test.learn(false, state) { Next::To(next) } else { Next::End })
+            }
+        }
+    }
+}
+
+fn access(at: usize, insn: Insn, base: Value) -> Access {
+    Access { at, base, off: i64::from(insn.off), byte_sz: access_sz(insn) as usize }
+}
+
+/// The first instruction of the function that a call or a function's address leads to.
+pub(super) fn called(at: usize, insn: Insn) -> Option<usize> {
+    usize::try_from(at as i64 + 1 + i64::from(insn.imm)).ok()
+}
+
+/// A loaded value, sign-extended.
+fn extended(value: Value, byte_sz: usize) -> Value {
+    match value.kind {
+        Kind::Scalar(scalar) => {
+            let extended = scalar.truncated(byte_sz as u32).sign_extended(8 * byte_sz as u32);
+            let vague = value.vague || extended.as_const().is_none();
+            Value { kind: Kind::Scalar(extended), id: 0, vague, ..value }
+        }
+        _ => value,
+    }
+}
