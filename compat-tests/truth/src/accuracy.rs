@@ -2,9 +2,11 @@
 //!
 //! `degraded` counts as `runs`: it loads. `unknown`, and no prediction at all, count as disagreement.
 
-use crate::phase::{LOADERS_PART, NOT_MEASURED};
+use crate::phase::{LOADERS_PART, NOT_MEASURED, Outcome};
 use crate::table::{Entry, Truth};
-use std::collections::BTreeMap;
+use probe_matrix::facts::Evidence;
+use probe_matrix::verdict::Verdict;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// What was predicted of one entry on one kernel.
@@ -16,8 +18,10 @@ pub struct Prediction {
     pub program: String,
     /// Release of the kernel.
     pub kernel: String,
-    /// `runs`, `degraded`, `blocked` or `unknown`.
-    pub verdict: String,
+    /// Whether it loads.
+    pub verdict: Verdict,
+    /// How sure that is.
+    pub evidence: Evidence,
     /// Why it is not `runs`.
     pub reasons: Vec<String>,
 }
@@ -70,6 +74,17 @@ impl Matrix {
     }
 }
 
+/// How a prediction disagrees.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// `runs`, and the kernel refuses it.
+    WrongRuns(Evidence),
+    /// `blocked`, and the kernel loads it.
+    WrongBlocked(Evidence),
+    /// `unknown`, or nothing was predicted.
+    Undecided,
+}
+
 /// What came of a comparison.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -77,14 +92,12 @@ pub struct Report {
     pub whole: Matrix,
     /// Entries alone that load on some of the kernels and not on others.
     pub varying: Matrix,
-    /// Number of (entry, kernel) left out, by phase.
-    pub left_out: BTreeMap<String, usize>,
-    /// Disagreements that were decided: what the kernel said, what was predicted and why.
-    pub wrong_runs: Vec<String>,
-    /// As above, for `blocked` where it loads.
-    pub wrong_blocked: Vec<String>,
-    /// What was not decided, or not predicted.
-    pub undecided: Vec<String>,
+    /// Of what was decided, by prediction and evidence: how many, and how many of them the kernel gainsays.
+    pub evidence: BTreeMap<(&'static str, Evidence), (usize, usize)>,
+    /// What was left out, by phase: objects, with the number of (entry, kernel).
+    pub left_out: BTreeMap<String, BTreeMap<String, usize>>,
+    /// Disagreements in words, with the kernels on which they are the same.
+    pub disagreements: BTreeMap<(Kind, String), BTreeSet<String>>,
 }
 
 /// Compares.
@@ -98,82 +111,112 @@ pub fn compare(truth: &Truth, predictions: &[Prediction]) -> Report {
     for ((object, _), entry) in &truth.entries {
         let varying = varies(entry);
         for (release, outcome) in &entry.outcomes {
-            let phase = outcome.phase.as_str();
-            let found = by_name.get(&(object.as_str(), entry.program.as_str(), release.as_str()));
-            if LOADERS_PART.contains(&phase) || NOT_MEASURED.contains(&phase) {
-                *report.left_out.entry(phase.to_owned()).or_default() += 1;
+            if !counts(outcome) {
+                let objects = report.left_out.entry(outcome.phase.clone()).or_default();
+                *objects.entry(object.clone()).or_default() += 1;
                 continue;
             }
-            let refused = usize::from(phase != "ok");
-            let predicted = match found.map(|prediction| prediction.verdict.as_str()) {
-                Some("runs" | "degraded") => 0,
-                Some("blocked") => 1,
-                Some(_) => 2,
-                None => 3,
-            };
-            report.whole.counts[refused][predicted] += 1;
+            let found = by_name.get(&(object.as_str(), entry.program.as_str(), release.as_str())).copied();
+            let refused = outcome.phase != "ok";
+            let (column, kind) = report.judge(found, refused);
+            report.whole.counts[usize::from(refused)][column] += 1;
             if varying {
-                report.varying.counts[refused][predicted] += 1;
+                report.varying.counts[usize::from(refused)][column] += 1;
             }
-            let line = || {
+            if let Some(kind) = kind {
                 let reasons = found.map(|prediction| prediction.reasons.join("; ")).unwrap_or_default();
-                let said = format!("{} {phase} {}", outcome.result, outcome.detail);
-                format!(
-                    "{object} {} {} on {release}: kernel: {said}; predicted: {reasons}",
+                let Outcome { result, phase, detail } = outcome;
+                let line = format!(
+                    "{object} {} {}: kernel: {result} {phase} {detail}; predicted: {reasons}",
                     entry.section, entry.program
-                )
-            };
-            match (refused, predicted) {
-                (1, 0) => report.wrong_runs.push(line()),
-                (0, 1) => report.wrong_blocked.push(line()),
-                (_, 2 | 3) => report.undecided.push(line()),
-                _ => {}
+                );
+                report.disagreements.entry((kind, line)).or_default().insert(release.clone());
             }
         }
     }
     report
 }
 
+/// Whether the outcome tells of the kernel and of the entry.
+fn counts(outcome: &Outcome) -> bool {
+    let phase = outcome.phase.as_str();
+    !LOADERS_PART.contains(&phase) && !NOT_MEASURED.contains(&phase)
+}
+
 /// Whether the entry loads on some kernels and is refused by others.
 fn varies(entry: &Entry) -> bool {
-    let judged = || {
-        let phases = entry.outcomes.values().map(|outcome| outcome.phase.as_str());
-        phases.filter(|phase| !LOADERS_PART.contains(phase) && !NOT_MEASURED.contains(phase))
-    };
-    judged().any(|phase| phase == "ok") && judged().any(|phase| phase != "ok")
+    let mut judged = entry.outcomes.values().filter(|outcome| counts(outcome));
+    let first = judged.next().map(|outcome| outcome.phase == "ok");
+    judged.any(|outcome| Some(outcome.phase == "ok") != first)
 }
 
 impl Report {
-    /// As text, every wrong `runs` with its reason.
-    pub fn show(&self) -> String {
-        let mut text = self.whole.show("all entries");
-        text.push('\n');
+    /// Column of the matrix, and how the prediction disagrees if it does.
+    fn judge(&mut self, found: Option<&Prediction>, refused: bool) -> (usize, Option<Kind>) {
+        let Some(Prediction { verdict, evidence, .. }) = found else {
+            return (3, Some(Kind::Undecided));
+        };
+        let (column, name, wrong) = match verdict {
+            Verdict::Runs | Verdict::Degraded => (0, "runs", refused.then_some(Kind::WrongRuns(*evidence))),
+            Verdict::Blocked => (1, "blocked", (!refused).then_some(Kind::WrongBlocked(*evidence))),
+            Verdict::Unknown => return (2, Some(Kind::Undecided)),
+        };
+        let (all, gainsaid) = self.evidence.entry((name, *evidence)).or_default();
+        *all += 1;
+        *gainsaid += usize::from(wrong.is_some());
+        (column, wrong)
+    }
+
+    /// As text, with every disagreement.
+    pub fn show(&self, set: &str) -> String {
+        let mut text = format!("== {set}\n\n{}\n", self.whole.show("all entries"));
         text += &self.varying.show("entries whose outcome differs between kernels");
-        text += "\nleft out, since they say nothing of the kernel:\n";
-        for (phase, count) in &self.left_out {
-            let _ = writeln!(text, "  {phase}: {count}");
+        text += "\nwhat was decided, by evidence:\n";
+        for ((verdict, evidence), (all, gainsaid)) in &self.evidence {
+            let _ = writeln!(text, "  {verdict}, {evidence}: {all}, of which the kernel gainsays {gainsaid}");
         }
-        let wrong = [
-            ("predicted runs, but is refused", &self.wrong_runs),
-            ("predicted blocked, but loads", &self.wrong_blocked),
-            ("not decided", &self.undecided),
-        ];
-        for (title, lines) in wrong {
-            let _ = writeln!(text, "\n{title}: {}", lines.len());
-            for line in lines {
-                let _ = writeln!(text, "  {line}");
+        text += "\nleft out, since they say nothing of the kernel (entries times kernels):\n";
+        for (phase, objects) in &self.left_out {
+            let _ = writeln!(text, "  {phase}: {}", objects.values().sum::<usize>());
+            for (object, count) in objects {
+                let _ = writeln!(text, "    {object}: {count}");
             }
         }
+        let mut of_kind: BTreeMap<Kind, Vec<(&str, &BTreeSet<String>)>> = BTreeMap::new();
+        for ((kind, line), kernels) in &self.disagreements {
+            of_kind.entry(*kind).or_default().push((line, kernels));
+        }
+        for (kind, lines) in of_kind {
+            let title = match kind {
+                Kind::WrongRuns(evidence) => format!("predicted runs, {evidence}, but is refused"),
+                Kind::WrongBlocked(evidence) => format!("predicted blocked, {evidence}, but loads"),
+                Kind::Undecided => "not decided".to_owned(),
+            };
+            let count: usize = lines.iter().map(|(_, kernels)| kernels.len()).sum();
+            let _ = writeln!(text, "\n{title}: {count}");
+            for (line, kernels) in lines {
+                let kernels: Vec<&str> = kernels.iter().map(|release| short(release)).collect();
+                let _ = writeln!(text, "  [{}] {line}", kernels.join(" "));
+            }
+        }
+        text.push('\n');
         text
     }
 }
 
+/// A release without what all of them end in.
+fn short(release: &str) -> &str {
+    release.trim_end_matches("-amd64").trim_end_matches("-cloud")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Prediction, compare};
+    use super::{Kind, Prediction, compare};
     use crate::phase::Outcome;
     use crate::table::Truth;
     use crate::wire::Row;
+    use probe_matrix::facts::Evidence;
+    use probe_matrix::verdict::Verdict;
 
     fn truth(outcomes: &[(&str, &str, &str)]) -> Truth {
         let mut truth = Truth::default();
@@ -186,14 +229,14 @@ mod tests {
         truth
     }
 
-    fn prediction(program: &str, kernel: &str, verdict: &str) -> Prediction {
+    fn prediction(program: &str, kernel: &str, verdict: Verdict) -> Prediction {
         let object = "c/p/a.o".into();
-        let (program, kernel, verdict) = (program.into(), kernel.into(), verdict.into());
-        Prediction { object, program, kernel, verdict, reasons: vec!["PTL0201".into()] }
+        let (program, kernel, evidence) = (program.into(), kernel.into(), Evidence::Assumed);
+        Prediction { object, program, kernel, verdict, evidence, reasons: vec!["PTL0201".into()] }
     }
 
     #[test]
-    fn unknown_and_unpredicted_are_disagreement_and_a_wrong_runs_is_listed() {
+    fn unknown_and_unpredicted_are_disagreement_and_a_wrong_runs_is_listed_by_its_evidence() {
         let truth = truth(&[
             ("loads", "6.1", "ok"),
             ("refused", "6.1", "verifier"),
@@ -202,18 +245,19 @@ mod tests {
             ("unset", "6.1", "map_create_size_unset"),
         ]);
         let predictions = [
-            prediction("loads", "6.1", "degraded"),
-            prediction("refused", "6.1", "runs"),
-            prediction("undecided", "6.1", "unknown"),
-            prediction("unset", "6.1", "runs"),
+            prediction("loads", "6.1", Verdict::Degraded),
+            prediction("refused", "6.1", Verdict::Runs),
+            prediction("undecided", "6.1", Verdict::Unknown),
+            prediction("unset", "6.1", Verdict::Runs),
         ];
         let report = compare(&truth, &predictions);
         assert_eq!(report.whole.counts, [[1, 0, 1, 1], [1, 0, 0, 0]]);
         assert_eq!((report.whole.agree(), report.whole.decided(), report.whole.total()), (1, 2, 4));
-        assert_eq!(report.left_out.get("map_create_size_unset"), Some(&1));
-        assert_eq!(report.undecided.len(), 2);
-        assert_eq!(report.wrong_runs.len(), 1);
-        assert!(report.wrong_runs[0].contains("PTL0201"), "{}", report.wrong_runs[0]);
+        assert_eq!(report.left_out["map_create_size_unset"]["c/p/a.o"], 1);
+        assert_eq!(report.evidence[&("runs", Evidence::Assumed)], (2, 1));
+        let kinds: Vec<Kind> = report.disagreements.keys().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [Kind::WrongRuns(Evidence::Assumed), Kind::Undecided, Kind::Undecided]);
+        assert!(report.show("suite").contains("predicted runs, assumed, but is refused: 1\n  [6.1] c/p/a.o"));
     }
 
     #[test]
@@ -225,7 +269,8 @@ mod tests {
             &row,
             Outcome { result: "EINVAL".into(), phase: "verifier".into(), detail: String::new() },
         );
-        let predictions = [prediction("varies", "6.1", "runs"), prediction("varies", "5.10", "blocked")];
+        let predictions =
+            [prediction("varies", "6.1", Verdict::Runs), prediction("varies", "5.10", Verdict::Blocked)];
         let report = compare(&truth, &predictions);
         assert_eq!(report.varying.counts, [[1, 0, 0, 0], [0, 1, 0, 0]]);
         assert_eq!(report.whole.total(), 3);

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use truth::accuracy;
 use truth::make::{self, Plan};
 use truth::predict;
-use truth::table::Truth;
+use truth::table::{LONG, Tables};
 
 const USAGE: &str =
     "usage: truth make|check --init FILE --kernels DIRECTORY --objects DIRECTORY [--tables DIRECTORY]
                   [--kernel NAME]… [--corpus NAME]…
        truth long [--tables DIRECTORY]
        truth accuracy --kernels DIRECTORY --objects DIRECTORY [--tables DIRECTORY]
-                  [--kernel NAME]…
+                  [--kernel NAME]… [--set NAME]…
 ";
 
 fn main() -> ExitCode {
@@ -43,8 +43,8 @@ fn run(args: &[String]) -> Result<(), String> {
     };
     let path =
         |name: &str| all(name).pop().map(PathBuf::from).ok_or_else(|| format!("{name} is missing\n{USAGE}"));
-    let tables = path("--tables").unwrap_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).to_owned());
-    let truth = || Truth::read(&tables).map_err(|err| format!("{}: {err}", tables.display()));
+    let tables = path("--tables").unwrap_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("tables"));
+    let read = || Tables::read(&tables).map_err(|err| format!("{}: {err}", tables.display()));
     let plan = || {
         Ok::<_, String>(Plan {
             init: path("--init")?,
@@ -59,13 +59,16 @@ fn run(args: &[String]) -> Result<(), String> {
         "make" => make::run(&plan()?),
         "check" => make::check(&plan()?),
         "long" => {
-            print!("{}", truth()?.long());
+            println!("{LONG}");
+            read()?.sets().for_each(|(_, truth)| print!("{}", truth.long()));
             Ok(())
         }
         "accuracy" => {
-            let truth = truth()?.of_kernels(&all("--kernel"));
-            let predictions = predict::run(&truth, &path("--kernels")?, &path("--objects")?)?;
-            print!("{}", accuracy::compare(&truth, &predictions).show());
+            let tables = read()?.only(&all("--set"), &all("--kernel"));
+            let predictions = predict::run(&tables, &path("--kernels")?, &path("--objects")?)?;
+            for (set, truth) in tables.sets().filter(|(_, truth)| !truth.entries.is_empty()) {
+                print!("{}", accuracy::compare(truth, &predictions).show(set));
+            }
             Ok(())
         }
         _ => Err(USAGE.to_owned()),

@@ -1,7 +1,7 @@
 //! Making the truth: every object on every kernel.
 
 use crate::phase::Outcome;
-use crate::table::{self, Truth};
+use crate::table::{self, Tables};
 use crate::wire::{self, Row};
 use compat_tests::vm::{End, Frame, Initramfs, Vm, VmError};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub struct Plan {
     pub kernels: PathBuf,
     /// Directory with objects, `CORPUS/PACKAGE_VERSION/FILE.o`.
     pub objects: PathBuf,
-    /// Directory of the tables.
+    /// Directory of the sets' tables.
     pub tables: PathBuf,
     /// Only packages whose names contain one of these; all where it is empty.
     pub only_kernels: Vec<String>,
@@ -33,27 +33,29 @@ pub struct Plan {
 
 /// Runs the plan and writes the tables after each kernel, so that a long run can be stopped and continued.
 pub fn run(plan: &Plan) -> Result<(), String> {
-    let mut truth = Truth::read(&plan.tables).map_err(|err| format!("{}: {err}", plan.tables.display()))?;
+    let failed = |err: io::Error| format!("{}: {err}", plan.tables.display());
+    let mut tables = Tables::read(&plan.tables).map_err(failed)?;
     let objects = objects(plan)?;
     for (name, bytes) in &objects {
-        truth.objects.insert(name.clone(), table::digest(bytes));
+        tables.of(name).objects.insert(name.clone(), table::digest(bytes));
     }
-    each_kernel(plan, &objects, wire::WHOLE, |name, release, run| {
+    each_kernel(plan, &objects, wire::WHOLE, |package, release, run| {
         for (row, outcome) in &run.outcomes {
+            let truth = tables.of(&row.object);
+            truth.kernels.insert(release.to_owned(), package.to_owned());
             truth.add(release, row, outcome.clone());
         }
-        truth.kernels.insert(release.to_owned(), name.to_owned());
-        truth.write(&plan.tables).map_err(|err| format!("{}: {err}", plan.tables.display()))
+        tables.write(&plan.tables).map_err(failed)
     })
 }
 
 /// Loads every entry alone, also where its object loads as a whole, and says what the tables have otherwise.
 pub fn check(plan: &Plan) -> Result<(), String> {
-    let truth = Truth::read(&plan.tables).map_err(|err| format!("{}: {err}", plan.tables.display()))?;
+    let mut tables = Tables::read(&plan.tables).map_err(|err| format!("{}: {err}", plan.tables.display()))?;
     let (mut same, mut differ) = (0, 0);
     each_kernel(plan, &objects(plan)?, "0", |_, release, run| {
         for (row, outcome) in &run.outcomes {
-            let entry = truth.entries.get(&(row.object.clone(), row.index));
+            let entry = tables.of(&row.object).entries.get(&(row.object.clone(), row.index));
             match entry.and_then(|entry| entry.outcomes.get(release)) {
                 Some(known) if known == outcome => same += 1,
                 known => {
@@ -160,7 +162,7 @@ fn kernel(
         }
         let mut vm = Vm::new(&boot.image);
         // Above the guest's own patience with an entry.
-        (vm.limit, vm.silence) = (Duration::from_secs(4 * 3600), Duration::from_secs(180));
+        (vm.limit, vm.silence) = (Duration::from_secs(8 * 3600), Duration::from_secs(360));
         let output = vm.run(initramfs, |frame| {
             run.take(&frame);
             !run.done

@@ -14,15 +14,21 @@ pub struct Outcome {
 }
 
 /// Phases in which the object's own loader has not done its part: they say nothing of the kernel.
-pub const LOADERS_PART: [&str; 5] =
-    ["map_create_size_unset", "map_create_no_inner_map", "attach_target_unset", "no_program", "open"];
+pub const LOADERS_PART: [&str; 6] = [
+    "map_create_size_unset",
+    "map_create_no_inner_map",
+    "attach_target_unset",
+    "prog_type_unset",
+    "no_program",
+    "open",
+];
 
 /// Phases that say nothing of the entry: the kernel's configuration was not to be had, or the machine did not live to tell.
 pub const NOT_MEASURED: [&str; 3] = ["extern_without_config", "crash", "timeout"];
 
 /// A phase and a message of libbpf 1.7 (or of the verifier) that tells it; the first that is found in the log counts. They
 /// are in the order in which a load goes wrong for good: a warning that libbpf survives comes last.
-const TOLD_BY: [(&str, &str); 34] = [
+const TOLD_BY: [(&str, &str); 35] = [
     ("verifier_helper", "program of this type cannot use helper"),
     ("verifier_helper", "invalid func unknown#"),
     ("verifier_helper", "unknown func "),
@@ -42,6 +48,7 @@ const TOLD_BY: [(&str, &str); 34] = [
     ("extern", "(strong): not resolved"),
     ("attach_target_unset", "no BTF-based attach target is specified"),
     ("attach_target_unset", "attach program FD is not set"),
+    ("prog_type_unset", "missing BPF prog type, check ELF section name"),
     ("attach_btf_id_missing", "failed to find kernel BTF type ID of"),
     ("attach_btf_id_missing", "failed to find BTF info for"),
     ("struct_ops", "struct_ops init_kern"),
@@ -77,8 +84,11 @@ impl Outcome {
         if row.program.is_empty() {
             return outcome("no_program", String::new());
         }
-        if row.errno == 0 {
-            return outcome("ok", String::new());
+        // libbpf fills arrays of programs when all programs are loaded; those that were not asked for are not.
+        if row.errno == 0
+            || row.log.contains("failed to initialize slot [") && row.log.contains("] to prog '")
+        {
+            return Outcome { result: "ok".to_owned(), phase: "ok".to_owned(), detail: String::new() };
         }
         let told = TOLD_BY.iter().find(|(_, message)| row.log.contains(message));
         let (phase, message) = told.copied().unwrap_or(("other", ""));
@@ -201,6 +211,14 @@ mod tests {
         assert_eq!(outcome("s", 22, log).0, "map_create_size_unset");
         assert_eq!(outcome("", 22, log).0, "map_create");
         assert_eq!(outcome("", 0, "libbpf: a warning\n").0, "ok");
+        let log = "libbpf: prog 'p': missing BPF prog type, check ELF section name 'mine'\n";
+        assert_eq!(outcome("", 22, log).0, "prog_type_unset");
+    }
+
+    #[test]
+    fn an_array_of_programs_is_filled_when_the_kernel_has_accepted_the_program() {
+        let log = "libbpf: map 'jumps': failed to initialize slot [0] to prog 'other' fd=-2: -EBADF\n";
+        assert_eq!(outcome("", 9, log), ("ok".into(), String::new()));
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! Predictions for everything that the truth was measured of, made from the same packages and objects.
 
 use crate::accuracy::Prediction;
-use crate::table::Truth;
+use crate::table::Tables;
 use btf_catalog::BpfObject;
 use btf_catalog::kernel::{self, Kernel};
 use probe_matrix::derive::Offline;
 use probe_matrix::predict::{EntryVerdict, Options, predict};
-use probe_matrix::verdict::Verdict;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,11 +16,12 @@ const THREADS: usize = 2;
 
 /// Predicts what loading does in the micro-VM, which has the kernel and none of its modules.
 ///
-/// Kernels are looked for in `kernels` by their packages' names, objects in `objects` by the truth's. What is not there,
+/// Kernels are looked for in `kernels` by their packages' names, objects in `objects` by the tables'. What is not there,
 /// or is not the same file as was measured, is an error: half an accuracy would be none.
-pub fn run(truth: &Truth, kernels: &Path, objects: &Path) -> Result<Vec<Prediction>, String> {
-    let objects = read_objects(truth, objects)?;
-    let packages: Vec<_> = truth.kernels.iter().collect();
+pub fn run(tables: &Tables, kernels: &Path, objects: &Path) -> Result<Vec<Prediction>, String> {
+    let objects = read_objects(tables, objects)?;
+    let packages: BTreeMap<_, _> = tables.sets().flat_map(|(_, truth)| &truth.kernels).collect();
+    let packages: Vec<_> = packages.into_iter().collect();
     let (next, made) = (AtomicUsize::new(0), Mutex::new(Ok(Vec::new())));
     let work = || {
         while let Some((release, package)) = packages.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -43,18 +43,35 @@ pub fn run(truth: &Truth, kernels: &Path, objects: &Path) -> Result<Vec<Predicti
     made.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read_objects(truth: &Truth, directory: &Path) -> Result<Vec<(String, BpfObject)>, String> {
+/// An object and the kernels that it was measured on.
+struct Measured {
+    name: String,
+    object: BpfObject,
+    releases: BTreeSet<String>,
+}
+
+fn read_objects(tables: &Tables, directory: &Path) -> Result<Vec<Measured>, String> {
     let mut objects = Vec::new();
-    for (name, digest) in &truth.objects {
-        let path = directory.join(name);
-        let bytes = std::fs::read(&path)
-            .map_err(|error| format!("{}: {error}; run `cargo xtask objects`", path.display()))?;
-        if crate::table::digest(&bytes) != *digest {
-            return Err(format!("{}: not the object that was measured", path.display()));
+    for (_, truth) in tables.sets() {
+        let mut measured: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for ((object, _), entry) in &truth.entries {
+            measured.entry(object).or_default().extend(entry.outcomes.keys().cloned());
         }
-        // One that libbpf does not open either has no entries.
-        if let Ok(object) = BpfObject::parse(bytes) {
-            objects.push((name.clone(), object));
+        for (name, digest) in &truth.objects {
+            let Some(releases) = measured.remove(name.as_str()).filter(|releases| !releases.is_empty())
+            else {
+                continue;
+            };
+            let path = directory.join(name);
+            let bytes = std::fs::read(&path)
+                .map_err(|error| format!("{}: {error}; run `cargo xtask objects`", path.display()))?;
+            if crate::table::digest(&bytes) != *digest {
+                return Err(format!("{}: not the object that was measured", path.display()));
+            }
+            // One that libbpf does not open either has no entries.
+            if let Ok(object) = BpfObject::parse(bytes) {
+                objects.push(Measured { name: name.clone(), object, releases });
+            }
         }
     }
     Ok(objects)
@@ -74,28 +91,24 @@ fn read_kernel(directory: &Path, release: &str, package: &str) -> Result<Kernel,
     found.next().ok_or_else(|| format!("{package}: no kernel {release} in it"))
 }
 
-fn all(kernel: &Kernel, release: &str, objects: &[(String, BpfObject)]) -> Vec<Prediction> {
+fn all(kernel: &Kernel, release: &str, objects: &[Measured]) -> Vec<Prediction> {
     let kernel = Offline::new(kernel);
     let options = Options { loaded_modules: Some(BTreeSet::new()), ..Options::default() };
-    let of_object = |(name, object): &(String, BpfObject)| {
-        let entries = predict(object, &kernel, &options).into_iter();
-        entries.map(|entry| prediction(name, release, entry)).collect::<Vec<_>>()
+    let of_object = |measured: &Measured| {
+        let entries = predict(&measured.object, &kernel, &options).into_iter();
+        entries.map(|entry| prediction(&measured.name, release, entry)).collect::<Vec<_>>()
     };
-    objects.iter().flat_map(of_object).collect()
+    objects.iter().filter(|measured| measured.releases.contains(release)).flat_map(of_object).collect()
 }
 
 fn prediction(object: &str, release: &str, entry: EntryVerdict) -> Prediction {
-    let verdict = match entry.load.verdict {
-        Verdict::Runs | Verdict::Degraded => "runs",
-        Verdict::Blocked => "blocked",
-        Verdict::Unknown => "unknown",
-    };
     let reasons = entry.load.reasons.iter();
     Prediction {
         object: object.to_owned(),
-        program: entry.program,
         kernel: release.to_owned(),
-        verdict: verdict.to_owned(),
+        verdict: entry.load.verdict,
+        evidence: entry.load.evidence,
         reasons: reasons.map(|reason| format!("{} {}", reason.code, reason.message)).collect(),
+        program: entry.program,
     }
 }

@@ -1,9 +1,12 @@
 //! The tables: what was loaded where, and what came of it.
 //!
+//! Each [set](SETS) of objects has its own directory of tables:
+//!
 //! - `kernels.tsv`: release, package file.
 //! - `objects.tsv`: object (`CORPUS/PACKAGE_VERSION/FILE`), SHA-256.
-//! - `outcomes.tsv`: number, result, phase, detail. The few outcomes that there are, once each.
-//! - `entries.tsv`: a row for each entry of an object, a column for each kernel with the number of its outcome; an empty
+//! - `outcomes.tsv`: key, result, phase, detail. The few outcomes that there are, once each; the key is made of the rest, so
+//!   that a new outcome changes no row but its own.
+//! - `entries.tsv`: a row for each entry of an object, a column for each kernel with the key of its outcome; an empty
 //!   field was not measured.
 
 use crate::phase::Outcome;
@@ -13,6 +16,58 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::io;
 use std::path::Path;
+
+/// What objects are told apart by, each with tables and figures of its own: those that people run, those that are written
+/// to be accepted or refused, and the kernel's own tests.
+pub const SETS: [&str; 3] = ["third-party", "suite", "selftests"];
+
+/// The set of an object, by its corpus.
+pub fn set_of(object: &str) -> &'static str {
+    let corpus = object.split('/').next();
+    SETS[1..].iter().find(|set| corpus == Some(**set)).unwrap_or(&SETS[0])
+}
+
+/// The tables of all sets.
+#[derive(Clone, Debug, Default)]
+pub struct Tables(BTreeMap<&'static str, Truth>);
+
+impl Tables {
+    /// Reads the tables in the sets' directories under `directory`; what is not there is empty.
+    pub fn read(directory: &Path) -> io::Result<Tables> {
+        let read = |set: &'static str| Ok((set, Truth::read(&directory.join(set))?));
+        SETS.into_iter().map(read).collect::<io::Result<_>>().map(Tables)
+    }
+
+    /// Writes the tables of the sets that have any objects.
+    pub fn write(&self, directory: &Path) -> io::Result<()> {
+        for (set, truth) in self.0.iter().filter(|(_, truth)| !truth.objects.is_empty()) {
+            std::fs::create_dir_all(directory.join(set))?;
+            truth.write(&directory.join(set))?;
+        }
+        Ok(())
+    }
+
+    /// The tables that have `object`, or would.
+    pub fn of(&mut self, object: &str) -> &mut Truth {
+        self.0.entry(set_of(object)).or_default()
+    }
+
+    /// The sets by name, in the order of [`SETS`].
+    pub fn sets(&self) -> impl Iterator<Item = (&'static str, &Truth)> {
+        SETS.into_iter().filter_map(|set| Some((set, self.0.get(set)?)))
+    }
+
+    /// What was measured of these sets on the kernels whose package's name contains one of these names; all sets, all
+    /// kernels where none are given.
+    #[must_use]
+    pub fn only(mut self, sets: &[String], kernels: &[String]) -> Tables {
+        self.0.retain(|set, _| sets.is_empty() || sets.iter().any(|only| only == set));
+        for truth in self.0.values_mut() {
+            truth.keep_kernels(kernels);
+        }
+        self
+    }
+}
 
 /// An entry and its outcomes.
 #[derive(Clone, Debug, Default)]
@@ -53,16 +108,14 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 impl Truth {
-    /// What was measured on the kernels whose package's name contains one of these; on all where none are given.
-    #[must_use]
-    pub fn of_kernels(mut self, names: &[String]) -> Truth {
+    /// Forgets all kernels but those whose package's name contains one of these; none where none are given.
+    fn keep_kernels(&mut self, names: &[String]) {
         if !names.is_empty() {
             self.kernels.retain(|_, package| names.iter().any(|name| package.contains(name)));
             for entry in self.entries.values_mut() {
                 entry.outcomes.retain(|release, _| self.kernels.contains_key(release));
             }
         }
-        self
     }
 
     /// Adds the outcome of `row` under `release`.
@@ -134,16 +187,15 @@ impl Truth {
         let outcomes: BTreeSet<&Outcome> =
             self.entries.values().flat_map(|entry| entry.outcomes.values()).collect();
         let mut text = "outcome\tresult\tphase\tdetail\n".to_owned();
-        let mut numbers = BTreeMap::new();
-        for (number, outcome) in outcomes.into_iter().enumerate() {
-            numbers.insert(outcome, number);
-            let _ = writeln!(
-                text,
-                "{number}\t{}\t{}\t{}",
-                outcome.result,
-                outcome.phase,
-                outcome.detail.replace('\t', " ")
-            );
+        let mut keys: BTreeMap<&Outcome, String> = BTreeMap::new();
+        for outcome in outcomes {
+            let mut key = key(outcome);
+            while keys.values().any(|taken| *taken == key) {
+                key.push('+');
+            }
+            let Outcome { result, phase, detail } = outcome;
+            let _ = writeln!(text, "{key}\t{result}\t{phase}\t{}", detail.replace('\t', " "));
+            keys.insert(outcome, key);
         }
         std::fs::write(directory.join("outcomes.tsv"), text)?;
         let releases: Vec<&String> = self.kernels.keys().collect();
@@ -160,19 +212,18 @@ impl Truth {
                 "{object}\t{index}\t{section}\t{program}\t{prog_type}\t{attach_type}\t{autoload}\t{insns}"
             );
             for release in &releases {
-                let number = outcomes.get(*release).and_then(|outcome| numbers.get(outcome));
-                text += &number.map_or_else(|| "\t".to_owned(), |number| format!("\t{number}"));
+                let key = outcomes.get(*release).and_then(|outcome| keys.get(outcome));
+                text.push('\t');
+                text += key.map_or("", String::as_str);
             }
             text.push('\n');
         }
         std::fs::write(directory.join("entries.tsv"), text)
     }
 
-    /// One line for each entry and kernel, with a header: the form that other tools read.
+    /// One line for each entry and kernel: the form that other tools read. [`LONG`] are its columns.
     pub fn long(&self) -> String {
-        let mut text = "corpus\tobject\tsha256\tsection\tprogram\tprog_type\tkernel\tresult\tphase\tdetail\tattach_type\t\
-                        autoload\tinsns\n"
-            .to_owned();
+        let mut text = String::new();
         for ((object, _), entry) in &self.entries {
             let corpus = object.split('/').next().unwrap_or_default();
             let sha256 = self.objects.get(object).map_or("", String::as_str);
@@ -188,6 +239,20 @@ impl Truth {
         }
         text
     }
+}
+
+/// Names of the columns of [`Truth::long`].
+pub const LONG: &str = "corpus\tobject\tsha256\tsection\tprogram\tprog_type\tkernel\tresult\tphase\tdetail\tattach_type\tautoload\tinsns";
+
+/// `ok`, or four characters of the digest of what the outcome says.
+fn key(outcome: &Outcome) -> String {
+    if outcome.phase == "ok" {
+        return "ok".to_owned();
+    }
+    let Outcome { result, phase, detail } = outcome;
+    let digest = Sha256::digest(format!("{result}\t{phase}\t{detail}"));
+    let characters = b"abcdefghijklmnopqrstuvwxyz234567";
+    digest.iter().take(4).map(|byte| char::from(characters[usize::from(byte % 32)])).collect()
 }
 
 const FIXED: [&str; 8] =
@@ -222,9 +287,19 @@ fn lines(directory: &Path, name: &str, fields: usize) -> io::Result<(String, Vec
 
 #[cfg(test)]
 mod tests {
-    use super::Truth;
+    use super::{Truth, key, set_of};
     use crate::phase::Outcome;
     use crate::wire::Row;
+
+    #[test]
+    fn a_set_is_told_by_the_corpus_and_a_key_by_the_outcome_alone() {
+        assert_eq!(set_of("selftests/linux-source-6.12_6.12.117-1/verifier_and.o"), "selftests");
+        assert_eq!(set_of("xdp-tools/xdp-tools_1.6.3-1/suite.o"), "third-party");
+        let outcome = |phase: &str| Outcome { phase: phase.into(), ..Outcome::lost("crash") };
+        assert_eq!(key(&outcome("ok")), "ok");
+        assert_eq!(key(&outcome("verifier")), key(&outcome("verifier")));
+        assert_ne!(key(&outcome("verifier")), key(&outcome("extern")));
+    }
 
     #[test]
     fn tables_come_back_as_they_were() {
@@ -250,6 +325,6 @@ mod tests {
         let read = Truth::read(&directory).unwrap();
         std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(read.long(), truth.long());
-        assert_eq!(read.long().lines().count(), 4);
+        assert_eq!(read.long().lines().count(), 3);
     }
 }

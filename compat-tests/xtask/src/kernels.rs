@@ -135,6 +135,19 @@ pub(crate) fn cached(all: bool) -> Result<Vec<Vec<PathBuf>>, String> {
     Ok(kernels)
 }
 
+/// The packages of the cached amd64 kernel that was built from a source package of this version.
+pub(crate) fn of_version(version: &str) -> Result<Vec<PathBuf>, String> {
+    let end = format!("_{version}_amd64.deb");
+    let is = |path: &PathBuf| path.to_string_lossy().ends_with(&end);
+    let found = cached(true)?.into_iter().find(|packages| packages.iter().any(is));
+    found.ok_or_else(|| {
+        format!(
+            "no kernel of version {version} in {}; `cargo xtask kernels` brings some",
+            directory().display()
+        )
+    })
+}
+
 impl Series<'_> {
     /// The releases of this series that have a first package in `names`, oldest first.
     fn releases<'n>(&self, names: &'n [String], arch: &str) -> Vec<&'n str> {

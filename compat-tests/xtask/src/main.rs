@@ -9,6 +9,8 @@ mod differential;
 mod ebpf;
 mod kernels;
 mod objects;
+mod selftests;
+mod suite;
 mod test;
 mod truth;
 
@@ -25,11 +27,12 @@ commands:
   differential [--core-cases] [--all]
                   hold relocation against libbpf's on the cache's objects and kernels, or on the kernel's own cases
   objects [CORPUS…]
-                  bring objects that others wrote into the cache: libbpf-tools, xdp-tools, systemd, kernel selftests
+                  bring objects that others wrote into the cache (libbpf-tools, xdp-tools, systemd, kernel selftests),
+                  and build the suite of compat-tests/truth/suite there
   truth [--alone] [--kernel NAME]… [--corpus NAME]…
-                  load the cache's objects on the cache's kernels, in micro-VMs, and write compat-tests/truth/*.tsv;
+                  load the cache's objects on the cache's kernels, in micro-VMs, and write compat-tests/truth/tables;
                   with --alone load each entry alone and hold the tables against that
-  accuracy [--kernel NAME]…
+  accuracy [--kernel NAME]… [--set third-party|suite|selftests]…
                   predict all that compat-tests/truth measured, from the cache, and print the confusion matrices
   bench [CASE…]   time the engine beside its peers (load, load-sorted, relocate, matrix, minimize), then `portolan probe`
                   and `bpftool feature probe` in pairs

@@ -1,12 +1,13 @@
 //! `cargo xtask objects`: eBPF objects that other people wrote, in the cache.
 //!
 //! They come out of Debian's packages: as files, or out of the executables that embed them (C skeletons). The kernel's
-//! selftests are built from its source package (`differential::build` is the recipe), and of their thousands of entries a
-//! sample is taken: loading all takes a kernel an hour.
+//! selftests are built from its source package, and of their thousands of entries a sample is taken: loading all takes a
+//! kernel an hour. The suite is ours and is built with the headers of such a package.
 
 use crate::apt::Apt;
 use crate::command::{self, command};
-use crate::differential;
+use crate::selftests::{self, make};
+use crate::suite;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,11 @@ pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
             let stem = file.file_stem().and_then(|stem| stem.to_str()).ok_or("a package without a name")?;
             let name = stem.rsplit_once('_').map_or(stem, |(name, _)| name);
             let to = directory().join(corpus).join(name);
+            if *corpus == *"suite" {
+                let count = suite::build(&file, &to)?;
+                println!("{corpus}\t{name}\t{count} objects");
+                continue;
+            }
             if to.is_dir() {
                 println!("{corpus}\t{name}\twas there");
                 continue;
@@ -65,7 +71,7 @@ pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
             let _ = std::fs::remove_dir_all(&scratch);
             make(&scratch)?;
             let count = if *corpus == *"selftests" {
-                copy(&differential::build(&file)?, every, &scratch.join("objects"))?
+                copy(&selftests::build(&file)?, every, &scratch.join("objects"))?
             } else {
                 carve_package(&file, &scratch)?
             };
@@ -174,10 +180,6 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn make(directory: &Path) -> Result<(), String> {
-    std::fs::create_dir_all(directory).map_err(|err| format!("{}: {err}", directory.display()))
 }
 
 #[cfg(test)]

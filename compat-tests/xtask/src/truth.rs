@@ -1,4 +1,4 @@
-//! `cargo xtask truth` and `cargo xtask accuracy`: the tables of `compat-tests/truth`.
+//! `cargo xtask truth` and `cargo xtask accuracy`: the tables in `compat-tests/truth/tables`.
 
 use crate::command::{self, cargo, root};
 use crate::{kernels, objects};
@@ -19,7 +19,7 @@ pub(crate) fn make(args: &[&str]) -> Result<(), String> {
     command::run(make.args(args))
 }
 
-/// `[--kernel NAME]…`: predicts everything that was measured, from the files in the cache, and holds it against the tables.
+/// `[--kernel NAME]… [--set NAME]…`: predicts everything that was measured, from the files in the cache, and holds it against the tables.
 pub(crate) fn accuracy(args: &[&str]) -> Result<(), String> {
     let mut accuracy = truth(&["accuracy"]);
     accuracy.arg("--kernels").arg(kernels::directory()).arg("--objects").arg(objects::directory());
