@@ -231,6 +231,8 @@ pub struct Reach {
     pub returns: Vec<Returned>,
     /// Bytes of stack that each function of the entry uses, in the order of [`Entry::functions`].
     pub stack: Vec<u32>,
+    /// Bytes of it that are surely used.
+    pub sure_stack: Vec<u32>,
     /// Whether the program was too large or too tangled to follow values: every instruction that a path of jumps leads
     /// to is at least [`Walk::May`] then, whatever the branches test.
     pub cut_short: bool,

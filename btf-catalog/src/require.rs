@@ -5,15 +5,19 @@
 //! `.rodata`), [`EntryRequirements::guarded`] says that a need may stand behind such a test, and only loading tells.
 
 mod arguments;
+mod calls;
 mod context;
 mod insns;
 mod need;
+mod validity;
 mod value;
 
 pub use arguments::dereferenced_arguments;
+pub use calls::{CallChains, call_chains};
 pub use context::context_fault;
 pub use insns::{ContextReads, IsaFeature};
-pub use need::{Need, Needed, SourceLine, needs, source_line, stack_depth};
+pub use need::{Need, Needed, SourceLine, needs, source_line};
+pub use validity::{InvalidInsn, invalid_insns};
 pub use value::managed_fields;
 
 use crate::btf::essential_name;

@@ -3,7 +3,7 @@
 use btf_catalog::core::{KernelSide, Relocator, Resolution, TargetBtf};
 use btf_catalog::kernel::KernelConfig;
 use btf_catalog::reach::{Constants, Reach, Walk, reach};
-use btf_catalog::require::{Need, Needed, needs, stack_depth};
+use btf_catalog::require::{Need, Needed, call_chains, needs};
 use btf_catalog::{BpfObject, Btf};
 use std::path::Path;
 use std::sync::Arc;
@@ -61,7 +61,8 @@ impl Asked {
         Answer {
             needs: needs(&self.object, entry, &relocated.insns, Some(&reach)),
             poisoned,
-            depth: stack_depth(entry, &relocated.insns, &reach),
+            depth: call_chains(entry, &relocated.insns, &reach.stack)
+                .map(|chains| (chains.stack_byte_sz, chains.frames)),
             reach,
         }
     }

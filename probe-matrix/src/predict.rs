@@ -5,6 +5,7 @@
 //! are told apart, since a kernel may do the one and not the other. What only a running node has (mounts, active security
 //! modules) is listed and decides nothing.
 
+mod insns;
 mod map;
 mod reached;
 mod returns;
@@ -151,6 +152,7 @@ impl Predictor<'_> {
         let returns = self.returns(entry, &reached);
         checks.extend(reached.rules(returns.allowed));
         checks.extend(returns.checks);
+        checks.extend(self.instructions(&reached));
         checks.extend(
             self.externs(&reached, entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type)),
         );

@@ -21,8 +21,8 @@ const MAX_STEPS: usize = 100_000;
 const MAX_STEPS_PER_INSN: usize = 32;
 /// States kept before the walk is given up: a state takes one to a few kilobytes.
 const MAX_STATES: usize = 32 << 10;
-/// Functions on the way from the entry: `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h.
-const MAX_FRAMES: usize = 8;
+/// Functions on the way from the entry: `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h, v7.2; 8 before.
+const MAX_FRAMES: usize = 16;
 
 /// `BPF_PSEUDO_*` instructions and helpers that are treated by themselves.
 const FETCH: i32 = 1;
@@ -66,6 +66,7 @@ pub(super) struct Explorer<'a> {
     context_escapes: bool,
     returns: BTreeSet<Returned>,
     stack: Vec<u32>,
+    sure_stack: Vec<u32>,
 }
 
 /// Where a walk goes on.
@@ -108,6 +109,7 @@ impl<'a> Explorer<'a> {
             context_escapes: false,
             returns: BTreeSet::new(),
             stack: vec![0; entry.functions.len().max(1)],
+            sure_stack: vec![0; entry.functions.len().max(1)],
         }
     }
 
@@ -129,6 +131,7 @@ impl<'a> Explorer<'a> {
             context_escapes: self.context_escapes,
             returns: self.returns.into_iter().collect(),
             stack: self.stack,
+            sure_stack: self.sure_stack,
             cut_short: false,
         })
     }
@@ -588,7 +591,7 @@ impl<'a> Explorer<'a> {
             Some(callee) => callee.call,
             None => return self.uses_own_stack(state, frame, off),
         };
-        self.deepen(inside, off);
+        self.deepen(inside, off, state.sure);
     }
 
     fn uses_own_stack(&mut self, state: &State, frame: usize, off: i32) {
@@ -598,12 +601,16 @@ impl<'a> Explorer<'a> {
             0 => own.call,
             _ => called(own.call, self.insns[own.call]).unwrap_or(0),
         };
-        self.deepen(start, off);
+        self.deepen(start, off, state.sure);
     }
 
-    fn deepen(&mut self, inside: usize, off: i32) {
+    fn deepen(&mut self, inside: usize, off: i32, sure: bool) {
         let number = self.entry.functions.partition_point(|function| function.insn_off <= inside).max(1) - 1;
-        self.stack[number] = self.stack[number].max(off.saturating_neg().max(0) as u32);
+        let byte_sz = off.saturating_neg().max(0) as u32;
+        self.stack[number] = self.stack[number].max(byte_sz);
+        if sure {
+            self.sure_stack[number] = self.sure_stack[number].max(byte_sz);
+        }
     }
 }
 
@@ -664,6 +671,7 @@ pub(super) fn by_jumps(entry: &Entry, insns: &[Insn]) -> Reach {
         context_escapes: true,
         returns: Vec::new(),
         stack: vec![0; entry.functions.len().max(1)],
+        sure_stack: vec![0; entry.functions.len().max(1)],
         cut_short: true,
     }
 }

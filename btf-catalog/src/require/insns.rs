@@ -11,8 +11,10 @@ pub enum IsaFeature {
     V2,
     /// 32-bit jumps (`-mcpu=v3`).
     V3,
-    /// Sign-extending moves and loads, signed division, byte swaps, long jumps (`-mcpu=v4`).
+    /// Sign-extending moves and loads, signed division, byte swaps (`-mcpu=v4`).
     V4,
+    /// Jumps by 32 bits, of `-mcpu=v4` too; stable kernels of v6.1 have them without the rest.
+    Gotol,
     /// Atomic operations that are not a plain addition: with the old value, and bitwise ones.
     AtomicFetch,
     /// Atomic exchange.
@@ -34,6 +36,7 @@ impl IsaFeature {
             IsaFeature::V2 => "v2",
             IsaFeature::V3 => "v3",
             IsaFeature::V4 => "v4",
+            IsaFeature::Gotol => "gotol",
             IsaFeature::AtomicFetch => "atomic_fetch",
             IsaFeature::AtomicXchg => "atomic_xchg",
             IsaFeature::AtomicCmpxchg => "atomic_cmpxchg",
@@ -43,9 +46,19 @@ impl IsaFeature {
         }
     }
 
-    /// Whether the kernel knows it by operation codes, which it looks at in all instructions before it walks any.
-    pub(super) fn is_operation_code(self) -> bool {
-        matches!(self, IsaFeature::V2 | IsaFeature::V3)
+    /// The feature that an instruction belongs to by its operation code, which the kernel looks at in all instructions
+    /// before it walks any (`bpf_opcode_in_insntable()` of kernel/bpf/core.c).
+    pub fn at_sight(insn: Insn) -> Option<IsaFeature> {
+        const BSWAP: u8 = 0xd7;
+        let feature = IsaFeature::of(insn)?;
+        let by_code = match feature {
+            IsaFeature::V2 | IsaFeature::V3 | IsaFeature::Gotol | IsaFeature::MayGoto => true,
+            IsaFeature::V4 => insn.class() == 1 || insn.code == BSWAP,
+            // Of 1 and 2 bytes; the others are told by their immediate.
+            IsaFeature::LoadAcquire | IsaFeature::StoreRelease => matches!(insn.code & 0x18, 0x08 | 0x10),
+            _ => false,
+        };
+        by_code.then_some(feature)
     }
 
     /// The feature that an instruction belongs to, `None` for the first version.
@@ -79,7 +92,7 @@ impl IsaFeature {
             7 if op == 0xd0 => Some(IsaFeature::V4),
             5 if op == 0xe0 => Some(IsaFeature::MayGoto),
             5 if matches!(op, 0xa0..=0xd0) => Some(IsaFeature::V2),
-            6 if op == 0x00 => Some(IsaFeature::V4),
+            6 if op == 0x00 => Some(IsaFeature::Gotol),
             6 => Some(IsaFeature::V3),
             _ => None,
         }

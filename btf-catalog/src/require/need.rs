@@ -119,7 +119,7 @@ pub fn needs(object: &BpfObject, entry: &Entry, insns: &[Insn], reach: Option<&R
         let walk = walk_of(at);
         if let Some(feature) = IsaFeature::of(insn) {
             // Unknown operation codes are refused wherever they stand (`resolve_pseudo_ldimm64()`).
-            let everywhere = reach.is_some() && feature.is_operation_code();
+            let everywhere = reach.is_some() && IsaFeature::at_sight(insn).is_some();
             note(Needed::Isa(feature), if everywhere { Walk::Sure } else { walk }, at);
         }
         let called = usize::try_from(at as i64 + 1 + i64::from(insn.imm)).ok();
@@ -196,50 +196,4 @@ fn reads_arguments(entry: &Entry) -> bool {
 /// Whether a call stands for something that relocation did not find, and for no helper.
 fn is_poison(insn: Insn) -> bool {
     insn.imm >= POISON_IMM
-}
-
-/// Bytes of stack along the deepest chain of calls, counted as the most lenient kernel does (16 bytes a frame at least,
-/// multiples of 16: `check_max_stack_depth()`, v6.12), and the frames on the longest chain. `None` for recursion.
-///
-/// The kernel refuses more than 512 bytes and more than 8 frames.
-pub fn stack_depth(entry: &Entry, insns: &[Insn], reach: &Reach) -> Option<(u32, u32)> {
-    let count = entry.functions.len();
-    let number =
-        |at: usize| entry.functions.partition_point(|function| function.insn_off <= at).checked_sub(1);
-    let mut calls: Vec<Vec<usize>> = vec![Vec::new(); count];
-    for (at, insn) in slots(insns).filter(|(_, insn)| insn.code == CALL && insn.src == PSEUDO_CALL) {
-        let to = usize::try_from(at as i64 + 1 + i64::from(insn.imm)).ok().and_then(number);
-        if let (Some(from), Some(to)) = (number(at), to) {
-            calls[from].push(to);
-        }
-    }
-    for calls in &mut calls {
-        calls.sort_unstable();
-        calls.dedup();
-    }
-    let own = |function: usize| reach.stack.get(function).map_or(16, |sz| sz.max(&1).next_multiple_of(16));
-    // Depth first without recursion: a function is done once all that it calls are.
-    let mut done: Vec<Option<(u32, u32)>> = vec![None; count];
-    let mut on_path = vec![false; count];
-    let mut path = vec![(0usize, 0usize)];
-    while let Some((function, branch)) = path.pop() {
-        if branch == 0 {
-            *on_path.get_mut(function)? = true;
-        }
-        if let Some(&to) = calls[function].get(branch) {
-            if on_path[to] {
-                return None;
-            }
-            path.push((function, branch + 1));
-            if done[to].is_none() {
-                path.push((to, 0));
-            }
-        } else {
-            let below = calls[function].iter().filter_map(|to| done[*to]);
-            let (deepest, frames) = below.fold((0, 0), |all, one| (all.0.max(one.0), all.1.max(one.1)));
-            done[function] = Some((deepest + own(function), frames + 1));
-            on_path[function] = false;
-        }
-    }
-    done.first().copied().flatten()
 }

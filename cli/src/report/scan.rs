@@ -414,7 +414,7 @@ impl EntryNeeds {
                 source: require::source_line(object, of, access.insn_off).map(|line| line.to_string()),
             })
         });
-        let stack = require::stack_depth(of, &insns, &reach);
+        let stack = require::call_chains(of, &insns, &reach.stack);
         EntryNeeds {
             name: entry.name.clone(),
             section: entry.section.clone(),
@@ -457,7 +457,7 @@ impl EntryNeeds {
             }),
             context_faults: faults.collect(),
             tail_calls: needs.iter().any(|need| need.what == Needed::TailCall),
-            stack: stack.map(|(bytes, frames)| StackEntry { bytes, frames }),
+            stack: stack.map(|stack| StackEntry { bytes: stack.stack_byte_sz, frames: stack.frames }),
             core_relocations: entry.core_relos,
             needs_kernel_btf: entry.attach_btf || !entry.kfuncs.is_empty() || !entry.ksyms.is_empty(),
             isa: pick(&|what| match what {

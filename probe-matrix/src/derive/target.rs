@@ -59,6 +59,14 @@ impl Offline<'_> {
         self.structure(name).map(Type::size)
     }
 
+    /// How many functions may call each other in a chain: `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h, which the
+    /// verifier's state has a place for each of.
+    pub(crate) fn call_frames(&self) -> Option<u32> {
+        let btf = self.vmlinux.as_ref()?.vmlinux();
+        let frame = self.structure("bpf_verifier_state")?.members().find(|member| member.name == "frame")?;
+        Some(btf.resolve(frame.ty).array()?.nelems)
+    }
+
     /// Whether the image has a symbol of that name; `None` where its symbols are not known.
     pub(crate) fn has_symbol(&self, name: &str) -> Option<bool> {
         let image = self.kernel.image.as_ref().filter(|image| !image.symbols.is_empty())?;

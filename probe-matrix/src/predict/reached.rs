@@ -4,7 +4,7 @@ use btf_catalog::core::{ExternOutcome, RelocatedEntry, Resolution};
 use btf_catalog::insn::{CALL, Insn};
 use btf_catalog::object::Entry;
 use btf_catalog::reach::{Constants, Reach, Walk, reach};
-use btf_catalog::require::{self, ContextReads, EntryRequirements};
+use btf_catalog::require::{self, ContextReads, EntryRequirements, IsaFeature};
 use btf_catalog::{BpfObject, HelperId, TypeId};
 
 /// `goto +0`: what stands for an instruction that is not looked at.
@@ -66,6 +66,8 @@ impl<'a> Reached<'a> {
         needs.helpers.retain(|helper| !is_poison(*helper));
         needs.context = self.context(at_least);
         needs.guarded = false;
+        // Operation codes are looked at wherever they stand.
+        needs.isa.extend(self.insns.iter().filter_map(|insn| IsaFeature::at_sight(*insn)));
         needs
     }
 

@@ -62,7 +62,7 @@ impl Reached<'_> {
     }
 
     /// A refusal of the instruction there, if it is walked.
-    fn refused(&self, code: &str, at: usize, why: &str) -> Option<Check> {
+    pub(super) fn refused(&self, code: &str, at: usize, why: &str) -> Option<Check> {
         let walk = self.reach.walk(at);
         let fact = Fact::new(Support::No, Evidence::Derived, "the instructions").reason(why);
         (walk > Walk::Never)

@@ -1,0 +1,43 @@
+//! What the verdict offline says of instructions, calls and the context, on a small made-up kernel.
+
+mod offline;
+
+use btf_catalog::kernel::Kernel;
+use offline::{kernel, object};
+use probe_matrix::derive::Offline;
+use probe_matrix::predict::{EntryVerdict, Options, predict};
+use probe_matrix::verdict::Verdict;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn verdicts(kernel: &Kernel, name: &str, options: &Options) -> BTreeMap<String, EntryVerdict> {
+    let verdicts = predict(&object(name), &Offline::new(kernel), options);
+    verdicts.into_iter().map(|verdict| (verdict.program.clone(), verdict)).collect()
+}
+
+/// The verdict on loading, with the code of its first reason.
+fn load(verdict: &EntryVerdict) -> (Verdict, Option<&str>) {
+    (verdict.load.verdict, verdict.load.reasons.first().map(|reason| reason.code.as_str()))
+}
+
+#[test]
+fn instructions_and_calls_that_no_verifier_takes_are_blocked() {
+    let verdicts = verdicts(&kernel(), "instructions.bpfel.o", &Options::default());
+    for (program, expected) in [
+        ("reserved", (Verdict::Blocked, Some("PTL0222"))),
+        ("divides", (Verdict::Blocked, Some("PTL0222"))),
+        ("never_divides", (Verdict::Runs, None)),
+        ("never_unknown", (Verdict::Blocked, Some("PTL0222"))),
+        ("younger", (Verdict::Blocked, Some("PTL0208"))),
+    ] {
+        assert_eq!(load(&verdicts[program]), expected, "{program}: {:?}", verdicts[program].load.reasons);
+    }
+    // Beside what else this small kernel lacks for them.
+    let codes = |program: &str| {
+        verdicts[program].load.reasons.iter().map(|reason| reason.code.clone()).collect::<BTreeSet<_>>()
+    };
+    for program in ["stacked", "recursive", "tail_behind"] {
+        assert!(codes(program).contains("PTL0222"), "{program}: {:?}", codes(program));
+    }
+    assert!(!codes("shallow").contains("PTL0222"));
+    assert!(codes("calls_back").contains("PTL0209"), "{:?}", codes("calls_back"));
+}

@@ -1,0 +1,143 @@
+//! Instructions and calls that the kernel refuses whatever its registers hold.
+
+use super::reached::Reached;
+use super::{Predictor, told, undecided};
+use crate::assess::against;
+use crate::facts::{Evidence, Fact, Support};
+use crate::verdict::{Check, Stage};
+use btf_catalog::ProgType;
+use btf_catalog::insn::PSEUDO_FUNC;
+use btf_catalog::reach::Walk;
+use btf_catalog::require::{call_chains, invalid_insns};
+
+/// `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h before v7.1.
+const LEAST_MAX_FRAMES: u32 = 8;
+/// `MAX_BPF_STACK` of include/linux/filter.h.
+const MAX_STACK_BYTE_SZ: u32 = 512;
+/// What functions may have on the stack where another one makes a tail call.
+const MAX_BELOW_TAIL_CALL_BYTE_SZ: u32 = 255;
+/// `BPF_JMP | BPF_JCOND`.
+const MAY_GOTO: u8 = 0xe5;
+/// `BPF_JMP | BPF_JA | BPF_X`.
+const GOTO_BY_REGISTER: u8 = 0x0d;
+/// Types whose programs may have a stack each function (`bpf_enable_priv_stack()` of kernel/bpf/verifier.c, v7.2).
+const STACK_EACH_FUNCTION: [ProgType; 7] = [
+    ProgType::KPROBE,
+    ProgType::TRACEPOINT,
+    ProgType::PERF_EVENT,
+    ProgType::RAW_TRACEPOINT,
+    ProgType::TRACING,
+    ProgType::LSM,
+    ProgType::STRUCT_OPS,
+];
+
+impl Predictor<'_> {
+    /// What holds of instructions and of the ways between functions.
+    pub(super) fn instructions(&self, reached: &Reached) -> Vec<Check> {
+        let mut checks: Vec<Check> = invalid_insns(self.object, reached.entry, &reached.insns)
+            .into_iter()
+            .filter_map(|invalid| {
+                if invalid.everywhere {
+                    Some(refused(reached.place(invalid.insn_off), invalid.why))
+                } else {
+                    reached.refused("PTL0222", invalid.insn_off, invalid.why)
+                }
+            })
+            .collect();
+        checks.extend(self.by_kernel(reached));
+        checks.extend(self.calls(reached));
+        checks
+    }
+
+    /// Instructions that only some kernels have and that no fact is about.
+    fn by_kernel(&self, reached: &Reached) -> Vec<Check> {
+        let mut checks = Vec::new();
+        let first = |wanted: &dyn Fn(usize) -> bool| (0..reached.insns.len()).find(|at| wanted(*at));
+        let insn = |at: usize| reached.insns[at];
+        let by_register = first(&|at| insn(at).code == GOTO_BY_REGISTER);
+        checks.extend(by_register.map(|at| {
+            let place = reached.place(at);
+            match self.kernel.shown("enum:BPF_MAP_TYPE_INSN_ARRAY").support {
+                Support::No => told(
+                    Stage::Load,
+                    "PTL0208",
+                    place,
+                    "btf.vmlinux",
+                    Support::No,
+                    "the kernel has no jumps by a register",
+                ),
+                _ => undecided("PTL0208", place, "object", "the table of the jump is its loader's to make"),
+            }
+        }));
+        // Refused where it is walked before v7.0, taken since.
+        let nowhere = first(&|at| {
+            insn(at).code == MAY_GOTO && insn(at).off == 0 && reached.reach.walk(at) > Walk::Never
+        });
+        checks.extend(nowhere.map(|at| {
+            undecided(
+                "PTL0208",
+                reached.place(at),
+                "object",
+                "not all kernels take a may_goto that goes nowhere",
+            )
+        }));
+        let callback = first(&|at| insn(at).is_ld_imm64() && insn(at).src == PSEUDO_FUNC);
+        checks.extend(callback.map(|at| {
+            // Came with the helper, in v5.13.
+            let fact = self.kernel.shown("enum:BPF_FUNC_for_each_map_elem");
+            let requirement = format!("a function that is called back, {}", reached.place(at));
+            against(Stage::Load, "PTL0209", requirement, "btf.vmlinux", Some(&fact), false)
+        }));
+        checks
+    }
+
+    fn calls(&self, reached: &Reached) -> Vec<Check> {
+        let entry = reached.entry;
+        if entry.functions.len() < 2 {
+            return Vec::new();
+        }
+        let requirement = |what: &str| format!("{what} of {}", entry.name);
+        let Some(chains) = call_chains(entry, &reached.insns, &reached.reach.sure_stack) else {
+            return vec![refused(requirement("the calls"), "a function calls itself, or one that calls it")];
+        };
+        let max = self.kernel.call_frames();
+        let apart = self.kernel.shown("type:bpf_subprog_call_depth_info").support == Support::Yes;
+        let counted = if apart { chains.static_frames } else { chains.frames };
+        let frames = (counted > max.unwrap_or(LEAST_MAX_FRAMES)).then(|| {
+            let support = if max.is_some() { Support::No } else { Support::Unknown };
+            let why = format!("{counted} functions call each other in a chain");
+            let fact = Fact::new(support, Evidence::Derived, "the kernel's BTF").reason(why);
+            against(Stage::Load, "PTL0222", requirement("the calls"), "btf.vmlinux", Some(&fact), false)
+        });
+        let stack = (chains.stack_byte_sz > MAX_STACK_BYTE_SZ).then(|| {
+            let why = format!("its functions use {} bytes of stack together", chains.stack_byte_sz);
+            let prog_type = entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type);
+            let own = self.kernel.shown("member:bpf_prog_aux.priv_stack_ptr").support;
+            let support = match own {
+                _ if !STACK_EACH_FUNCTION.contains(&prog_type) => Support::No,
+                Support::No => Support::No,
+                _ => Support::Unknown,
+            };
+            // x86-64 was the first to have it; others followed one by one.
+            let has_its_own = support == Support::Unknown
+                && own == Support::Yes
+                && self.kernel.kernel().arch.as_deref() == Some("x86_64")
+                && STACK_EACH_FUNCTION[..4].contains(&prog_type);
+            let fact = Fact::new(support, Evidence::Derived, "the instructions").reason(why);
+            let requirement = requirement("the stack");
+            (!has_its_own)
+                .then(|| against(Stage::Load, "PTL0222", requirement, "btf.vmlinux", Some(&fact), false))
+        });
+        let tail_call = (chains.below_tail_call_byte_sz > MAX_BELOW_TAIL_CALL_BYTE_SZ).then(|| {
+            let byte_sz = chains.below_tail_call_byte_sz;
+            let why =
+                format!("a tail call is made where {byte_sz} bytes of stack are in use; 255 are allowed");
+            refused(requirement("the tail calls"), &why)
+        });
+        [frames, stack.flatten(), tail_call].into_iter().flatten().collect()
+    }
+}
+
+fn refused(requirement: String, why: &str) -> Check {
+    told(Stage::Load, "PTL0222", requirement, "object", Support::No, why)
+}
