@@ -83,6 +83,12 @@ fn an_extern_that_is_not_there_costs_the_whole_object() {
 }
 
 #[test]
+fn a_map_that_no_kernel_makes_costs_the_whole_object() {
+    let verdicts = verdicts(&kernel(), "maps.bpfel.o", &Options::default());
+    assert_eq!(load(&verdicts["uses_none"]), (Verdict::Blocked, Some("PTL0224")));
+}
+
+#[test]
 fn what_every_verifier_refuses_is_blocked_and_what_it_must_find_out_is_assumed() {
     let verdicts = verdicts(&kernel(), "rules.bpfel.o", &Options::default());
     for (program, expected) in [

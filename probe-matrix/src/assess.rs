@@ -16,6 +16,26 @@ use btf_catalog::require::{EntryRequirements, MapRequirement, Requirements};
 use btf_catalog::{MapType, ProgType};
 use std::collections::BTreeSet;
 
+/// `BPF_F_*` that maps can be made with, include/uapi/linux/bpf.h, by the names that facts have.
+pub(crate) const MAP_FLAGS: [(u32, &str); 16] = [
+    (1 << 0, "no_prealloc"),
+    (1 << 1, "no_common_lru"),
+    (1 << 2, "numa_node"),
+    (1 << 3, "rdonly"),
+    (1 << 4, "wronly"),
+    (1 << 5, "stack_build_id"),
+    (1 << 6, "zero_seed"),
+    (1 << 7, "rdonly_prog"),
+    (1 << 8, "wronly_prog"),
+    (1 << 9, "clone"),
+    (1 << 10, "mmapable"),
+    (1 << 11, "preserve_elems"),
+    (1 << 12, "inner_map"),
+    (1 << 17, "segv_on_fault"),
+    (1 << 18, "no_user_conv"),
+    (1 << 19, "rb_overwrite"),
+];
+
 /// What an object's needs are held against.
 #[derive(Clone, Copy)]
 pub struct Node<'a> {
@@ -146,15 +166,6 @@ impl Checks<'_> {
     }
 
     fn map(&mut self, map: &MapRequirement) {
-        // BPF_F_* of include/uapi/linux/bpf.h, by the names that facts have.
-        const FLAGS: [(u32, &str); 6] = [
-            (1 << 0, "no_prealloc"),
-            (1 << 1, "no_common_lru"),
-            (1 << 2, "numa_node"),
-            (1 << 6, "zero_seed"),
-            (1 << 7, "rdonly_prog"),
-            (1 << 10, "mmapable"),
-        ];
         let types = [Some(map.map_type), map.inner];
         for map_type in types.into_iter().flatten() {
             let fact = format!("bpf.map_type.{map_type}");
@@ -166,7 +177,11 @@ impl Checks<'_> {
                 && [MapType::SK_STORAGE, MapType::TASK_STORAGE, MapType::INODE_STORAGE, MapType::CGRP_STORAGE]
                     .contains(&map.map_type)
         };
-        for (_, flag) in FLAGS.into_iter().filter(|(bit, flag)| map.flags & bit != 0 && !implied(flag)) {
+        let named = MAP_FLAGS.into_iter().filter(|(bit, flag)| map.flags & bit != 0 && !implied(flag));
+        let known = MAP_FLAGS.into_iter().fold(0, |bits, (bit, _)| bits | bit);
+        let others =
+            (0..32).filter(|bit| (map.flags & !known) >> bit & 1 != 0).map(|bit| format!("bit_{bit}"));
+        for flag in named.map(|(_, flag)| flag.to_owned()).chain(others) {
             let fact = format!("bpf.map_flag.{flag}");
             self.ask(Stage::Load, "PTL0206", format!("maps with flag {flag}"), &fact, false);
         }

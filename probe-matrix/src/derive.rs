@@ -181,11 +181,25 @@ impl<'a> Offline<'a> {
         }
     }
 
+    /// A number of the configuration.
+    pub(crate) fn number_option(&self, name: &str) -> Option<u64> {
+        match self.option(name) {
+            Setting::On(value) => value.parse().ok(),
+            Setting::Unknown | Setting::Off => None,
+        }
+    }
+
     /// One fact, by its name; `None` where files say nothing of such a fact.
     pub fn fact(&self, name: &str) -> Option<Fact> {
         if let Some(rest) = name.strip_prefix("bpf.helper.") {
             let (prog_type, helper) = rest.split_once('.')?;
-            return self.helper(ProgType::from_name(prog_type)?, HelperId::from_name(helper)?);
+            return match HelperId::from_name(helper) {
+                Some(helper) => self.helper(ProgType::from_name(prog_type)?, helper),
+                None => self.not_enumerated("bpf_func_id", helper.strip_prefix("helper_")?.parse().ok()?),
+            };
+        }
+        if let Some(fact) = self.beyond(name) {
+            return Some(fact);
         }
         if let Some(function) = name.strip_prefix("symbol.") {
             return self.symbol_fact(function);
@@ -212,6 +226,42 @@ impl<'a> Offline<'a> {
             }
             _ => self.witnessed(name),
         }
+    }
+
+    /// Map types and flags that have a number and no name here: a fact where the kernel's own enumerations do not have the
+    /// number either.
+    fn beyond(&self, name: &str) -> Option<Fact> {
+        if let Some(number) = name.strip_prefix("bpf.map_type.map_") {
+            return self.not_enumerated("bpf_map_type", number.parse().ok()?);
+        }
+        let bit: u32 = name.strip_prefix("bpf.map_flag.bit_")?.parse().ok()?;
+        let btf = self.whole_vmlinux()?;
+        let enums = btf.own_ids().map(|id| btf.ty(id)).filter(|ty| ty.is_any_enum());
+        let mut of_maps =
+            enums.filter(|ty| ty.enumerators().any(|enumerator| enumerator.name == "BPF_F_NO_PREALLOC"));
+        let flag = 1u64.checked_shl(bit)?;
+        let known = of_maps.next()?.enumerators().any(|enumerator| enumerator.value == flag);
+        (!known).then(|| {
+            let why = format!("the kernel's BTF has no map flag {flag:#x}");
+            Fact::new(Support::No, Evidence::Derived, "the kernel's BTF").reason(why)
+        })
+    }
+
+    /// A no where an enumeration of the kernel does not have that number. The last of an enumeration, which only bounds it
+    /// (`__MAX_BPF_MAP_TYPE`), does not count.
+    fn not_enumerated(&self, enumeration: &str, number: u32) -> Option<Fact> {
+        let btf = self.whole_vmlinux()?;
+        let ty = btf.ty(btf.find_by_name_kind(enumeration, BtfKind::Enum)?);
+        let same = |value: u64, name: &str| value == u64::from(number) && !name.starts_with("__");
+        (!ty.enumerators().any(|enumerator| same(enumerator.value, enumerator.name))).then(|| {
+            let why = format!("enum {enumeration} of the kernel's BTF has no {number}");
+            Fact::new(Support::No, Evidence::Derived, "the kernel's BTF").reason(why)
+        })
+    }
+
+    /// vmlinux's types where all of them were read.
+    fn whole_vmlinux(&self) -> Option<&Btf> {
+        self.vmlinux.as_ref().map(|btf| btf.vmlinux().as_ref()).filter(|btf| btf.stopped_at().is_none())
     }
 
     fn vmlinux_fact(&self) -> Fact {

@@ -5,6 +5,7 @@
 //! are told apart, since a kernel may do the one and not the other. What only a running node has (mounts, active security
 //! modules) is listed and decides nothing.
 
+mod create;
 mod insns;
 mod map;
 mod reached;
@@ -97,6 +98,7 @@ pub fn predict(object: &BpfObject, kernel: &Offline, options: &Options) -> Vec<E
         constants,
         modules_told: options.loaded_modules.is_some(),
         all: require::derive(object),
+        maps: create::maps(object, kernel),
     };
     object.entries.iter().map(|entry| predictor.entry(entry)).collect()
 }
@@ -128,6 +130,8 @@ struct Predictor<'a> {
     modules_told: bool,
     /// The object's needs as a whole, for its maps.
     all: Requirements,
+    /// What the kernel refuses of them.
+    maps: Vec<Check>,
 }
 
 impl Predictor<'_> {
@@ -148,6 +152,7 @@ impl Predictor<'_> {
         let open: BTreeSet<usize> = in_modules.iter().map(|(insn_off, _)| *insn_off).collect();
         checks.extend(in_modules.into_iter().map(|(_, check)| check));
         checks.extend(relocated.iter().flat_map(|relocated| poison(&reached, relocated, &open)));
+        checks.extend(self.maps.iter().cloned());
         checks.extend(self.struct_ops(entry));
         let returns = self.returns(entry, &reached);
         checks.extend(reached.rules(returns.allowed));

@@ -82,6 +82,9 @@ impl Parts {
             MapType::RINGBUF | MapType::USER_RINGBUF => map(0, 0, self.page_sz),
             MapType::STACK_TRACE | MapType::REUSEPORT_SOCKARRAY => map(4, 8, 1),
             MapType::ARENA => MapCreate { flags: MMAPABLE, ..map(0, 0, 1) },
+            // struct bpf_insn_array_value is 16 bytes.
+            MapType::INSN_ARRAY => map(4, 16, 1),
+            MapType::RHASH => MapCreate { flags: NO_PREALLOC, ..map(4, 4, 1) },
             _ => map(4, 4, 1),
         }
     }
