@@ -215,8 +215,7 @@ pub fn preflight(
                     continue;
                 }
             };
-            candidate.checks =
-                assess::assess(&requirements, Node { facts: target.facts, btf: target.btf, installed: None });
+            candidate.checks = assess::assess(&requirements, Node { facts: target.facts, btf: target.btf });
             let ask_kernel = loader.is_some();
             if ask_kernel {
                 leave_to_the_verifier(&mut candidate.checks);

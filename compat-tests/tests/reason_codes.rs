@@ -109,7 +109,7 @@ fn codes_of_checks(support: Support) -> BTreeSet<String> {
     facts.insert("symbol.copied", fact(Support::No).value(json!({ "copies": ["copied.isra.0"] })));
     facts.insert("symbol.forbidden", fact(Support::Yes).value(json!({ "blacklisted": true, "copies": [] })));
     let empty = TargetBtf::new(Arc::new(empty_btf()));
-    let checks = assess(&requirements(), Node { facts: &facts, btf: Some(&empty), installed: None });
+    let checks = assess(&requirements(), Node { facts: &facts, btf: Some(&empty) });
     checks.into_iter().map(|check| check.code).collect()
 }
 

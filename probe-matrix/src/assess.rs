@@ -8,13 +8,14 @@ mod attach;
 
 pub use attach::{traced_functions, tracepoints};
 
-use crate::derive::Offline;
 use crate::facts::{Evidence, Fact, Facts, Support};
 use crate::verdict::{Check, Outcome, Stage};
+use btf_catalog::btf::{Btf, BtfKind};
 use btf_catalog::core::TargetBtf;
 use btf_catalog::require::{EntryRequirements, MapRequirement, Requirements};
 use btf_catalog::{MapType, ProgType};
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::borrow::Cow;
 
 /// `BPF_F_*` that maps can be made with, include/uapi/linux/bpf.h, by the names that facts have.
 pub(crate) const MAP_FLAGS: [(u32, &str); 16] = [
@@ -43,32 +44,106 @@ pub struct Node<'a> {
     pub facts: &'a Facts,
     /// The types of its kernel, where they could be read; of its modules those that are loaded.
     pub btf: Option<&'a TargetBtf>,
-    /// Of a kernel that is known by its files alone, the modules that it could load.
-    pub installed: Option<&'a Offline<'a>>,
+}
+
+/// Whatever answers for a node: its facts, or the files of its kernel.
+pub(crate) trait Ground {
+    /// A fact, where it was looked at.
+    fn fact(&self, name: &str) -> Option<Cow<'_, Fact>>;
+    /// Where the kernel's types have something of that name and kind.
+    fn in_types(&self, name: &str, kind: BtfKind) -> InTypes;
+    /// How many arguments programs get at a tracepoint, where the kernel's types have it.
+    fn tracepoint_arguments(&self, name: &str) -> Option<u32>;
+}
+
+/// Where a kernel's types have something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum InTypes {
+    /// They could not be read.
+    NoTypes,
+    /// In the kernel's own or those of a loaded module.
+    Found,
+    /// In a module, which may be loaded or not.
+    Module(String),
+    /// In nothing that was read; this was not, in words.
+    Unread(String),
+    /// Not in the kernel's own; not all its modules are known.
+    ModulesUnknown,
+    /// Nowhere.
+    Nowhere,
+}
+
+impl Ground for Node<'_> {
+    fn fact(&self, name: &str) -> Option<Cow<'_, Fact>> {
+        self.facts.get(name).map(Cow::Borrowed)
+    }
+
+    fn in_types(&self, name: &str, kind: BtfKind) -> InTypes {
+        let Some(types) = self.btf else { return InTypes::NoTypes };
+        if all(types).any(|btf| btf.find_by_name_kind(name, kind).is_some()) {
+            return InTypes::Found;
+        }
+        if types.vmlinux().stopped_at().is_some() {
+            return InTypes::Unread("a part of vmlinux's".to_owned());
+        }
+        let modules = self.facts.get("btf.modules").and_then(|fact| fact.value.as_ref()?.get("unusable"));
+        let unusable = modules.and_then(Value::as_array).into_iter().flatten();
+        let unusable: Vec<&str> = unusable.filter_map(Value::as_str).collect();
+        if unusable.is_empty() {
+            InTypes::Nowhere
+        } else {
+            InTypes::Unread(format!("that of {}", unusable.join(", ")))
+        }
+    }
+
+    fn tracepoint_arguments(&self, name: &str) -> Option<u32> {
+        tracepoint_arguments(self.btf?, name)
+    }
+}
+
+/// The types of the kernel and of its modules.
+pub(crate) fn all(types: &TargetBtf) -> impl Iterator<Item = &Btf> {
+    let modules = types.modules().iter().map(|(_, module)| module);
+    std::iter::once(types.vmlinux()).chain(modules).map(AsRef::as_ref)
+}
+
+/// As [`Ground::tracepoint_arguments`], of these types.
+pub(crate) fn tracepoint_arguments(types: &TargetBtf, name: &str) -> Option<u32> {
+    all(types).find_map(|btf| {
+        let typedef = btf.find_by_name_kind(&format!("btf_trace_{name}"), BtfKind::Typedef)?;
+        let function = btf.resolve(btf.resolve(typedef).type_id());
+        // The first parameter is the tracepoint's own data.
+        u32::try_from(function.params().count().saturating_sub(1)).ok()
+    })
 }
 
 /// Holds every need of an object against the node's facts.
 pub fn assess(requirements: &Requirements, node: Node) -> Vec<Check> {
-    let mut checks = Checks { node, list: Vec::new() };
-    for entry in requirements.entries.iter().filter(|entry| entry.autoload) {
+    let entries = requirements.entries.iter().filter(|entry| entry.autoload);
+    assess_on(entries, &requirements.maps, requirements.gpl_compatible, &node)
+}
+
+/// Holds the needs of entries, and of maps, against a node.
+pub(crate) fn assess_on<'a>(
+    entries: impl IntoIterator<Item = &'a EntryRequirements>,
+    maps: &[MapRequirement],
+    gpl_compatible: bool,
+    ground: &dyn Ground,
+) -> Vec<Check> {
+    let mut checks = Checks { ground, list: Vec::new() };
+    for entry in entries {
         checks.types(entry);
-        checks.instructions(entry, requirements.gpl_compatible);
+        checks.instructions(entry, gpl_compatible);
         checks.attach(entry);
     }
-    for map in &requirements.maps {
+    for map in maps {
         checks.map(map);
     }
     checks.list
 }
 
-/// The facts that an object's needs are held against, by name.
-pub fn facts_asked(requirements: &Requirements) -> BTreeSet<String> {
-    let nothing = Node { facts: &Facts::default(), btf: None, installed: None };
-    assess(requirements, nothing).into_iter().map(|check| check.fact).collect()
-}
-
 struct Checks<'a> {
-    node: Node<'a>,
+    ground: &'a dyn Ground,
     list: Vec<Check>,
 }
 
@@ -83,7 +158,8 @@ impl Checks<'_> {
 
     /// Asks one fact.
     fn ask(&mut self, stage: Stage, code: &str, requirement: String, fact: &str, guarded: bool) {
-        let check = against(stage, code, requirement, fact, self.node.facts.get(fact), guarded);
+        let told = self.ground.fact(fact);
+        let check = against(stage, code, requirement, fact, told.as_deref(), guarded);
         self.push(check);
     }
 
@@ -137,11 +213,8 @@ impl Checks<'_> {
             let member = format!("bpf.helper.{}.{helper}", entry.prog_type);
             // A type none of whose helpers could be asked for has one fact for all of them.
             let group = format!("bpf.helper.{}", entry.prog_type);
-            let fact = if self.node.facts.get(&member).is_none() && self.node.facts.get(&group).is_some() {
-                &group
-            } else {
-                &member
-            };
+            let grouped = self.ground.fact(&member).is_none() && self.ground.fact(&group).is_some();
+            let fact = if grouped { &group } else { &member };
             let requirement = format!("helper bpf_{helper} in {} programs", entry.prog_type);
             self.ask(Stage::Load, "PTL0207", requirement, fact, guarded);
         }

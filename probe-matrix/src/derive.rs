@@ -12,14 +12,12 @@ mod witness;
 
 pub(crate) use helper::{Condition, condition};
 pub(crate) use kfunc::CallingProgram;
-pub(crate) use target::Arguments;
+pub(crate) use target::{Arguments, Overridable};
 
-use crate::assess;
 use crate::facts::{Evidence, Fact, Facts, Support};
 use crate::profile::{Depth, NodeProfile};
 use btf_catalog::core::TargetBtf;
 use btf_catalog::kernel::{Inside, Kernel, KernelConfig};
-use btf_catalog::require::Requirements;
 use btf_catalog::{Btf, BtfKind, HelperId, ProgType};
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -271,11 +269,6 @@ impl<'a> Offline<'a> {
             (None, Setting::Off) => fact(Support::No).reason("built without CONFIG_DEBUG_INFO_BTF"),
             (None, _) => fact(Support::Unknown).reason("the files have none that can be read"),
         }
-    }
-
-    /// The facts that an object's needs are held against.
-    pub fn facts_for(&self, requirements: &Requirements) -> Facts {
-        self.collect(assess::facts_asked(requirements))
     }
 
     /// Everything that the files tell, as a node profile. What only a running system has (mounts, what is attached,

@@ -5,31 +5,37 @@
 //! are told apart, since a kernel may do the one and not the other. What only a running node has (mounts, active security
 //! modules) is listed and decides nothing.
 
+mod asked;
 mod create;
 mod insns;
 mod map;
+mod memory;
 mod reached;
 mod returns;
 mod rules;
 mod target;
 
-use crate::assess::{self, Node, against};
+use crate::assess::{self, against};
 use crate::derive::{Condition, Offline, condition};
 use crate::facts::{Evidence, Fact, Support};
 use crate::select::reason_of;
 use crate::verdict::{Check, Outcome, Reason, Stage, Verdict};
+use asked::{Asked, KernelFiles};
 use btf_catalog::btf::essential_name;
 use btf_catalog::core::{
-    ExternOutcome, Found, KernelSide, KernelSymbol, Relocated, RelocatedEntry, Relocator, Resolution,
-    StructOpsLink, StructOpsOutcome, TargetBtf,
+    CoreError, ExternOutcome, Found, KernelSide, KernelSymbol, Relocated, RelocatedEntry, Resolution,
+    StructOpsOutcome, TargetBtf,
 };
 use btf_catalog::object::{Entry, Extern, StructOps};
 use btf_catalog::reach::{Constants, Walk};
-use btf_catalog::require::{self, EntryRequirements, Requirements};
+use btf_catalog::require::{EntryRequirements, Requirements};
 use btf_catalog::{AttachType, BpfObject, ProgType, TypeId};
+pub use memory::Predictions;
+use memory::Situation;
 use reached::Reached;
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What is known of the node beside the kernel's files.
 #[derive(Clone, Default, Debug)]
@@ -87,72 +93,57 @@ impl EntryVerdict {
 
 /// Predicts every entry of an object as if it were loaded alone, by libbpf and with all capabilities.
 pub fn predict(object: &BpfObject, kernel: &Offline, options: &Options) -> Vec<EntryVerdict> {
-    let types = kernel.types_with(options.loaded_modules.as_ref());
-    let mut constants = options.constants.clone().unwrap_or_else(|| Constants::of(object));
-    constants.externs = types.as_ref().map(|types| resolve_externs(object, kernel, types, options));
-    let mut predictor = Predictor {
-        object,
-        kernel,
-        relocator: types.as_ref().map(|types| Relocator::new(object, types)),
-        types: types.clone(),
-        constants,
-        modules_told: options.loaded_modules.is_some(),
-        all: require::derive(object),
-        maps: create::maps(object, kernel),
-    };
-    object.entries.iter().map(|entry| predictor.entry(entry)).collect()
+    let mut predictions = Predictions::new([(object, options.constants.clone())]);
+    let verdicts = predictions.on(kernel, options.loaded_modules.as_ref());
+    drop(predictions);
+    verdicts.into_iter().flatten().map(Arc::unwrap_or_clone).collect()
 }
 
-fn resolve_externs(object: &BpfObject, kernel: &Offline, types: &TargetBtf, options: &Options) -> Resolution {
-    let symbols = |name: &str| match kernel.has_symbol(name) {
+fn resolve_externs(object: &BpfObject, kernel: &KernelFiles, types: &TargetBtf) -> Resolution {
+    let files = kernel.files;
+    let symbols = |name: &str| match files.has_symbol(name) {
         Some(true) => KernelSymbol::Present,
-        Some(false) if options.loaded_modules.as_ref().is_some_and(BTreeSet::is_empty) => {
-            KernelSymbol::Missing
-        }
+        Some(false) if kernel.loaded_modules.is_some_and(BTreeSet::is_empty) => KernelSymbol::Missing,
         _ => KernelSymbol::Unknown,
     };
     let side = KernelSide {
         types,
-        modules_whole: options.loaded_modules.is_some() || kernel.modules_whole(),
-        config: kernel.config(),
-        version: kernel.version_code(),
-        symbols: kernel.has_symbol("").is_some().then_some(&symbols),
+        modules_whole: kernel.modules_whole(),
+        config: files.config(),
+        version: files.version_code(),
+        symbols: files.has_symbol("").is_some().then_some(&symbols),
     };
     Resolution::new(object, &side)
 }
 
+/// The rules, applied to one object. What they depend on is here; of the kernel they know what they ask it.
 struct Predictor<'a> {
     object: &'a BpfObject,
-    kernel: &'a Offline<'a>,
-    types: Option<TargetBtf>,
-    relocator: Option<Relocator<'a>>,
-    constants: Constants,
-    modules_told: bool,
+    kernel: &'a Asked<'a, 'a>,
+    situation: &'a Situation,
     /// The object's needs as a whole, for its maps.
-    all: Requirements,
-    /// What the kernel refuses of them.
-    maps: Vec<Check>,
+    all: &'a Requirements,
 }
 
 impl Predictor<'_> {
-    fn entry(&mut self, entry: &Entry) -> EntryVerdict {
-        let relocated = self.relocator.as_mut().map(|relocator| relocator.relocate(entry));
+    fn entry(&self, entry: &Entry, relocated: Option<&Result<RelocatedEntry, CoreError>>) -> EntryVerdict {
         let (relocated, failed) = match relocated {
             Some(Ok(relocated)) => (Some(relocated), None),
             Some(Err(error)) => (None, Some(error)),
             None => (None, None),
         };
-        let reached = Reached::new(self.object, entry, relocated.as_ref(), &self.constants);
+        let constants = &self.situation.constants;
+        let reached = Reached::new(self.object, entry, relocated, constants);
         let mut checks = self.of_needs(&reached);
         checks.extend(failed.map(|error| {
-            told(Stage::Load, "PTL0302", error.access, "btf.vmlinux", Support::No, &error.what)
+            told(Stage::Load, "PTL0302", error.access.clone(), "btf.vmlinux", Support::No, &error.what)
         }));
         let in_modules: Vec<_> =
             relocated.iter().flat_map(|relocated| self.in_modules(&reached, relocated)).collect();
         let open: BTreeSet<usize> = in_modules.iter().map(|(insn_off, _)| *insn_off).collect();
         checks.extend(in_modules.into_iter().map(|(_, check)| check));
         checks.extend(relocated.iter().flat_map(|relocated| poison(&reached, relocated, &open)));
-        checks.extend(self.maps.iter().cloned());
+        checks.extend(create::maps(self.object, self.kernel));
         checks.extend(self.struct_ops(entry));
         let returns = self.returns(entry, &reached);
         checks.extend(reached.rules(returns.allowed));
@@ -166,7 +157,7 @@ impl Predictor<'_> {
         EntryVerdict {
             section: entry.section.clone(),
             program: entry.name.clone(),
-            autoload: self.constants.loads(entry),
+            autoload: constants.loads(entry),
             load: judge(&checks, Stage::Load),
             attach: judge(&checks, Stage::Attach),
             on_node: of_node.into_iter().map(|check| check.requirement).collect(),
@@ -178,6 +169,9 @@ impl Predictor<'_> {
     fn of_needs(&self, reached: &Reached) -> Vec<Check> {
         let perhaps = reached.needs(Walk::May);
         let mut checks = self.of(&perhaps, reached, Walk::May);
+        if checks.iter().all(|check| check.outcome != Outcome::Fail) {
+            return checks;
+        }
         let surely = reached.needs(Walk::Sure);
         let sure = self.of(&surely, reached, Walk::Sure);
         for check in checks.iter_mut().filter(|check| check.outcome == Outcome::Fail) {
@@ -190,10 +184,8 @@ impl Predictor<'_> {
     }
 
     fn of(&self, needs: &EntryRequirements, reached: &Reached, at_least: Walk) -> Vec<Check> {
-        let alone = Requirements { entries: vec![needs.clone()], ..self.all.clone() };
-        let facts = self.kernel.facts_for(&alone);
-        let installed = (!self.modules_told).then_some(self.kernel);
-        let mut checks = assess::assess(&alone, Node { facts: &facts, btf: self.types.as_ref(), installed });
+        let all = self.all;
+        let mut checks = assess::assess_on([needs], &all.maps, all.gpl_compatible, self.kernel);
         checks.extend(left_to_loader(needs));
         checks.extend(conditions(needs));
         checks.extend(self.fragments(needs));
@@ -206,7 +198,7 @@ impl Predictor<'_> {
     /// What the object as a whole declares and the kernel must define: one that is refused costs all entries. What is
     /// declared weak costs those that call it untested.
     fn externs(&self, reached: &Reached, prog_type: ProgType) -> Vec<Check> {
-        let Some(resolution) = &self.constants.externs else { return Vec::new() };
+        let Some(resolution) = &self.situation.constants.externs else { return Vec::new() };
         let of = |(ext, outcome): (&Extern, &ExternOutcome)| {
             let name = format!("{} of the kernel", ext.name);
             if ext.name == "LINUX_KERNEL_VERSION" && self.kernel.tells_version() == Some(false) {
@@ -259,7 +251,9 @@ impl Predictor<'_> {
     /// Relocations that are walked, about a type that the kernel itself does not have and a module may: the answer is
     /// another one once it is loaded. Each with its instruction.
     fn in_modules(&self, reached: &Reached, relocated: &RelocatedEntry) -> Vec<(usize, Check)> {
-        let Some(local) = self.object.btf.as_ref().filter(|_| !self.modules_told) else { return Vec::new() };
+        let Some(local) = self.object.btf.as_ref().filter(|_| !self.kernel.modules_told()) else {
+            return Vec::new();
+        };
         let nowhere = relocated.outcomes.iter().filter(|relocated| relocated.found == Found::Nowhere);
         let walked = nowhere.filter(|relocated| reached.reach.walk(relocated.insn_off) > Walk::Never);
         let check = |relocated: &Relocated| {
@@ -280,9 +274,7 @@ impl Predictor<'_> {
     /// The structures that the object gives to the kernel: one that does not fit costs all entries. A program that no
     /// structure refers to is refused by its loader.
     fn struct_ops(&self, entry: &Entry) -> Vec<Check> {
-        let Some(types) = &self.types else { return Vec::new() };
-        let whole = self.modules_told || self.kernel.modules_whole();
-        let link = StructOpsLink::new(self.object, types, whole);
+        let Some(link) = &self.situation.struct_ops else { return Vec::new() };
         let of = |(map, outcome): (&StructOps, &StructOpsOutcome)| {
             let name = format!("the structure {} in the kernel", map.name);
             match outcome {

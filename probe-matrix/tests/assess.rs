@@ -55,7 +55,7 @@ fn outcome(requirements: &Requirements, fact: &str, support: Support, value: Val
         facts.insert(name, yes());
     }
     facts.insert(fact, Fact { support, ..yes() }.value(value));
-    let checks = assess(requirements, Node { facts: &facts, btf: None, installed: None });
+    let checks = assess(requirements, Node { facts: &facts, btf: None });
     let about_target = |check: &&Check| check.stage == Stage::Attach && check.fact == fact;
     let check = checks.iter().find(about_target).unwrap_or_else(|| panic!("no check of {fact}: {checks:#?}"));
     (check.outcome, check.code.clone())
@@ -106,10 +106,7 @@ fn what_is_chosen_later_or_not_looked_at_is_not_known() {
     for (attach_by, target) in
         [("kprobe", None), ("uprobe", Some("/bin/true:main")), ("ksyscall", Some("openat"))]
     {
-        let checks = assess(
-            &object(attach_by, target, 0),
-            Node { facts: &Facts::default(), btf: None, installed: None },
-        );
+        let checks = assess(&object(attach_by, target, 0), Node { facts: &Facts::default(), btf: None });
         let open = checks
             .iter()
             .any(|c| c.stage == Stage::Attach && c.fact == "object" && c.outcome == Outcome::Undecided);
@@ -121,6 +118,6 @@ fn what_is_chosen_later_or_not_looked_at_is_not_known() {
 fn an_assumption_never_blocks() {
     let mut facts = Facts::default();
     facts.insert("bpf.prog_type.kprobe", Fact::new(Support::No, Evidence::Assumed, "a sibling"));
-    let checks = assess(&object("kprobe", None, 0), Node { facts: &facts, btf: None, installed: None });
+    let checks = assess(&object("kprobe", None, 0), Node { facts: &facts, btf: None });
     assert_eq!(checks[0].outcome, Outcome::Undecided, "{checks:#?}");
 }

@@ -8,7 +8,7 @@ use btf_catalog::kernel::Kernel;
 use btf_catalog::minimize::Minimizer;
 use btf_catalog::{BpfObject, Btf};
 use probe_matrix::derive::Offline;
-use probe_matrix::predict::{Options, predict};
+use probe_matrix::predict::Predictions;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -133,12 +133,12 @@ impl Case for Matrix {
         match peer {
             "portolan, verdicts" => repeat(1, || {
                 let objects = parsed()?;
+                let mut predictions = Predictions::new(objects.iter().map(|object| (object, None)));
                 let mut verdicts = 0;
                 for path in &kernels {
                     let kernel = Kernel { btf: Some(read(path)?.into()), ..Kernel::default() };
-                    let offline = Offline::new(&kernel);
-                    let judge = |object| predict(object, &offline, &Options::default()).len();
-                    verdicts += objects.iter().map(judge).sum::<usize>();
+                    let verdicts_here = predictions.on(&Offline::new(&kernel), None);
+                    verdicts += verdicts_here.iter().map(Vec::len).sum::<usize>();
                 }
                 Ok(verdicts)
             }),

@@ -4,11 +4,10 @@
 //! What an object leaves to its loader (an interface, a cgroup) is the user's choice and no question here; a function or
 //! a file that is only named later is one, and stays undecided.
 
-use super::{Checks, against};
+use super::{Checks, InTypes, against};
 use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::Stage;
 use btf_catalog::BtfKind;
-use btf_catalog::core::TargetBtf;
 use btf_catalog::require::{EntryRequirements, Requirements};
 use serde_json::Value;
 use std::sync::LazyLock;
@@ -71,8 +70,8 @@ impl Checks<'_> {
                 _ => ("PTL0203", format!("attaching {} programs", entry.attach_by)),
             };
             // debugfs mounts tracefs below itself when somebody looks there.
-            let by_debugfs =
-                *fact == "mounts.tracefs" && self.node.facts.support("mounts.debugfs") == Support::Yes;
+            let debugfs = || self.ground.fact("mounts.debugfs").map(|fact| fact.support);
+            let by_debugfs = *fact == "mounts.tracefs" && debugfs() == Some(Support::Yes);
             let fact = if by_debugfs { "mounts.debugfs" } else { fact };
             self.ask(Stage::Attach, code, requirement, fact, false);
         }
@@ -132,45 +131,28 @@ impl Checks<'_> {
     /// Whether the kernel's types have a target that is looked up in them when the program is loaded.
     fn in_btf(&mut self, requirement: String, name: &str, kind: BtfKind) {
         let fact = |support| Fact::new(support, Evidence::Derived, "the kernel's BTF");
+        let missing = || format!("no {} {name} in the BTF of the kernel and of its modules", kind.name());
         let mut code = "PTL0204";
-        let fact = match self.node.btf {
-            None => fact(Support::Unknown).reason("the kernel's BTF could not be read"),
-            Some(btf) => {
-                let modules = btf.modules().iter().map(|(_, module)| module);
-                let mut all = std::iter::once(btf.vmlinux()).chain(modules);
-                let missing =
-                    format!("no {} {name} in the BTF of the kernel and of its modules", kind.name());
-                if all.any(|btf| btf.find_by_name_kind(name, kind).is_some()) {
-                    fact(Support::Yes)
-                } else if let Some(unread) = self.unread_btf(btf) {
-                    fact(Support::Unknown).reason(format!("{missing}, but {unread} could not be read"))
-                } else if let Some(module) =
-                    self.node.installed.and_then(|files| files.module_with(name, kind))
-                {
-                    code = "PTL0604";
-                    fact(Support::Unknown).reason(format!("in module {module}, if it is loaded"))
-                } else if self.node.installed.is_some_and(|files| !files.modules_whole()) {
-                    fact(Support::Unknown).reason("not in vmlinux; not all modules of the kernel are known")
-                } else {
-                    fact(Support::No).reason(missing)
-                }
+        let fact = match self.ground.in_types(name, kind) {
+            InTypes::NoTypes => fact(Support::Unknown).reason("the kernel's BTF could not be read"),
+            InTypes::Found => fact(Support::Yes),
+            InTypes::Unread(what) => {
+                fact(Support::Unknown).reason(format!("{}, but {what} could not be read", missing()))
             }
+            InTypes::Module(module) => {
+                code = "PTL0604";
+                fact(Support::Unknown).reason(format!("in module {module}, if it is loaded"))
+            }
+            InTypes::ModulesUnknown => {
+                fact(Support::Unknown).reason("not in vmlinux; not all modules of the kernel are known")
+            }
+            InTypes::Nowhere => fact(Support::No).reason(missing()),
         };
         let mut check = against(Stage::Load, code, requirement, "btf.vmlinux", Some(&fact), false);
         if code == "PTL0604" {
             code.clone_into(&mut check.code);
         }
         self.push(check);
-    }
-
-    /// What part of the kernel's types was not seen.
-    fn unread_btf(&self, btf: &TargetBtf) -> Option<String> {
-        if btf.vmlinux().stopped_at().is_some() {
-            return Some("a part of vmlinux's".to_owned());
-        }
-        let unusable = self.node.facts.get("btf.modules")?.value.as_ref()?.get("unusable")?.as_array()?;
-        let names: Vec<&str> = unusable.iter().filter_map(Value::as_str).collect();
-        (!names.is_empty()).then(|| format!("that of {}", names.join(", ")))
     }
 
     /// A raw tracepoint: in BTF by its name alone, and with as many arguments as are read. That it is not in BTF does not
@@ -180,15 +162,7 @@ impl Checks<'_> {
     /// kernel/trace/bpf_trace.c); loading does not.
     fn raw_tracepoint(&mut self, target: &str, entry: &EntryRequirements) {
         let fact = |support| Fact::new(support, Evidence::Derived, "/sys/kernel/btf");
-        let found = self.node.btf.and_then(|btf| {
-            let modules = btf.modules().iter().map(|(_, module)| module);
-            std::iter::once(btf.vmlinux()).chain(modules).find_map(|btf| {
-                let typedef = btf.find_by_name_kind(&format!("btf_trace_{target}"), BtfKind::Typedef)?;
-                let function = btf.resolve(btf.resolve(typedef).type_id());
-                // The first parameter is the tracepoint's own data.
-                Some(function.params().count().saturating_sub(1))
-            })
-        });
+        let found = self.ground.tracepoint_arguments(target);
         let fact = match found {
             _ if target.contains('/') => {
                 fact(Support::No).reason("a raw tracepoint is named without its group")
@@ -196,7 +170,7 @@ impl Checks<'_> {
             None => {
                 fact(Support::Unknown).reason("not in the kernel's BTF; a module without BTF may have it")
             }
-            Some(arguments) if entry.context.end_byte as usize > arguments * 8 => fact(Support::Unknown)
+            Some(arguments) if entry.context.end_byte > arguments * 8 => fact(Support::Unknown)
                 .reason(format!("it has {arguments} arguments; byte {} is read", entry.context.end_byte)),
             Some(_) if entry.context.more => fact(Support::Unknown)
                 .reason("the context goes where it was not followed; more may be read than it has"),
@@ -217,7 +191,7 @@ impl Checks<'_> {
     fn event(&mut self, target: &str, entry: &EntryRequirements) {
         let requirement = format!("event {target}");
         let name = format!("tracepoint.{}", target.replace('/', "."));
-        let fact = match self.node.facts.get(&name) {
+        let fact = match self.ground.fact(&name) {
             _ if target.split('/').count() != 2 => {
                 Fact::new(Support::No, Evidence::Derived, "the section's name")
                     .reason("an event is named by its group and its name")
@@ -232,6 +206,7 @@ impl Checks<'_> {
                 return;
             }
             Some(fact) => {
+                let fact = fact.as_ref();
                 let byte_sz = fact.value.as_ref().and_then(|value| value.get("byte_sz")?.as_u64());
                 let read = u64::from(entry.context.end_byte);
                 if fact.support == Support::Yes && byte_sz.is_none_or(|byte_sz| read > byte_sz) {
@@ -256,10 +231,11 @@ impl Checks<'_> {
     fn symbol(&mut self, function: &str, by_ftrace: bool) {
         let name = format!("symbol.{function}");
         let requirement = format!("function {function} can be traced");
-        let Some(fact) = self.node.facts.get(&name) else {
+        let Some(fact) = self.ground.fact(&name) else {
             self.ask(Stage::Attach, "PTL0204", requirement, &name, false);
             return;
         };
+        let fact = fact.as_ref();
         let value = |key: &str| fact.value.as_ref().and_then(|value| value.get(key));
         let told = |key: &str| value(key).and_then(Value::as_bool);
         let copies = value("copies").and_then(Value::as_array).is_some_and(|copies| !copies.is_empty());

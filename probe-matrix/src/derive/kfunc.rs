@@ -39,7 +39,7 @@ fn alike(one: ProgType, other: ProgType) -> bool {
 }
 
 /// What of a program decides whether it may call a kernel function.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct CallingProgram {
     /// Whether it may sleep where it calls.
     pub(crate) sleeps: bool,

@@ -1,8 +1,8 @@
 //! Whether the kernel makes the maps that an object defines, as libbpf asks for them: `data/map_create.tsv`.
 
+use super::asked::Asked;
 use super::{told, undecided};
 use crate::assess::{MAP_FLAGS, against};
-use crate::derive::Offline;
 use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::{Check, Outcome, Stage};
 use btf_catalog::object::MapDef;
@@ -107,7 +107,7 @@ impl Sizes {
     }
 
     /// Whether the number is allowed; `None` where the configuration decides and is not known.
-    fn allow(&self, number: u64, kernel: &Offline) -> Option<bool> {
+    fn allow(&self, number: u64, kernel: &Asked) -> Option<bool> {
         let one = |range: &Range| {
             let to = range.to.or_else(|| kernel.number_option("CONFIG_NR_CPUS"));
             let within = range.from <= number && number.is_multiple_of(range.multiple_of);
@@ -123,7 +123,7 @@ impl Sizes {
 }
 
 /// What the kernel refuses of an object's maps, which are all made before any of its programs is loaded.
-pub(super) fn maps(object: &BpfObject, kernel: &Offline) -> Vec<Check> {
+pub(super) fn maps(object: &BpfObject, kernel: &Asked) -> Vec<Check> {
     let mut checks = Vec::new();
     let btf = object.btf.as_ref();
     for map in &object.maps {
@@ -144,7 +144,7 @@ pub(super) fn maps(object: &BpfObject, kernel: &Offline) -> Vec<Check> {
 /// One map and what was found of it.
 struct Making<'a> {
     btf: Option<&'a Btf>,
-    kernel: &'a Offline<'a>,
+    kernel: &'a Asked<'a, 'a>,
     map: &'a MapDef,
     checks: Vec<Check>,
 }
@@ -280,13 +280,19 @@ impl Making<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::derive::Offline;
+    use crate::predict::asked::KernelFiles;
     use btf_catalog::kernel::Kernel;
+    use std::cell::RefCell;
 
     const NO_PREALLOC: u32 = 1;
 
     fn outcomes(map: &MapDef) -> Vec<Outcome> {
         let kernel = Kernel::default();
-        let kernel = Offline::new(&kernel);
+        let files = Offline::new(&kernel);
+        let (files, book) =
+            (KernelFiles { files: &files, types: None, loaded_modules: None }, RefCell::default());
+        let kernel = Asked::new(files, &book);
         let mut of = Making { btf: None, kernel: &kernel, map, checks: Vec::new() };
         of.look();
         of.checks.into_iter().map(|check| check.outcome).collect()

@@ -121,7 +121,7 @@ impl Predictor<'_> {
             // x86-64 was the first to have it; others followed one by one.
             let has_its_own = support == Support::Unknown
                 && own == Support::Yes
-                && self.kernel.kernel().arch.as_deref() == Some("x86_64")
+                && self.kernel.arch().as_deref() == Some("x86_64")
                 && STACK_EACH_FUNCTION[..4].contains(&prog_type);
             let fact = Fact::new(support, Evidence::Derived, "the instructions").reason(why);
             let requirement = requirement("the stack");

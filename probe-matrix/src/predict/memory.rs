@@ -1,0 +1,170 @@
+//! Verdicts that are remembered by what they rest on.
+//!
+//! Kernels of one series answer nearly everything alike, and fleets have many kernels of few series. What a verdict on an
+//! entry rests on is known: the object and its constants, what the kernel makes of them before any rule is looked at (a
+//! [`Situation`], and the entry's relocated instructions), and the answers that the kernel gives while the rules are gone
+//! through. The next kernel is asked the same questions, without the rules: whether it answers alike is a walk down a
+//! [`Tree`]. Nothing else of a kernel reaches a verdict, since rules see it through [`Asked`] alone.
+
+use super::asked::{Asked, Book, KernelFiles, Step};
+use super::{EntryVerdict, Predictor, resolve_externs};
+use crate::derive::Offline;
+use btf_catalog::BpfObject;
+use btf_catalog::core::{CoreError, RelocatedEntry, Relocator, StructOpsLink};
+use btf_catalog::reach::Constants;
+use btf_catalog::require::{self, Requirements};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Predicts the same objects for one kernel after the other, and decides only what was not decided for any before.
+///
+/// What is kept grows with the number of different verdicts and of differently relocated entries, not of kernels. The
+/// verdicts are those of [`predict`](super::predict), whatever the order of the kernels.
+pub struct Predictions<'a> {
+    book: RefCell<Book>,
+    objects: Vec<Remembered<'a>>,
+}
+
+impl<'a> Predictions<'a> {
+    /// For these objects, each with what its loader sets ([`Options::constants`](super::Options::constants)).
+    pub fn new(objects: impl IntoIterator<Item = (&'a BpfObject, Option<Constants>)>) -> Predictions<'a> {
+        let remembered = |(object, constants): (&'a BpfObject, Option<Constants>)| Remembered {
+            object,
+            constants: constants.unwrap_or_else(|| Constants::of(object)),
+            all: require::derive(object),
+            situations: Vec::new(),
+        };
+        Predictions { book: RefCell::default(), objects: objects.into_iter().map(remembered).collect() }
+    }
+
+    /// The verdicts on all entries, object by object, each as if it were loaded alone, by libbpf and with all
+    /// capabilities. `loaded_modules` is as in [`Options`](super::Options).
+    pub fn on(
+        &mut self,
+        kernel: &Offline,
+        loaded_modules: Option<&BTreeSet<String>>,
+    ) -> Vec<Vec<Arc<EntryVerdict>>> {
+        let types = kernel.types_with(loaded_modules);
+        let kernel = KernelFiles { files: kernel, types: types.as_ref(), loaded_modules };
+        let asked = Asked::new(kernel, &self.book);
+        self.objects.iter_mut().map(|object| object.on(&kernel, &asked)).collect()
+    }
+}
+
+/// An object, with what it came to on the kernels so far.
+struct Remembered<'a> {
+    object: &'a BpfObject,
+    constants: Constants,
+    all: Requirements,
+    /// What became of each entry, by situation.
+    situations: Vec<(Situation, Vec<Forms>)>,
+}
+
+/// What a kernel makes of an object as a whole, before any rule is looked at.
+#[derive(PartialEq)]
+pub(super) struct Situation {
+    /// What is constant, the kernel's answers to the object's externs included where its types are known.
+    pub(super) constants: Constants,
+    /// The object's structures in the kernel's types, where these are known.
+    pub(super) struct_ops: Option<StructOpsLink>,
+}
+
+/// The relocated forms of an entry. There are none where a kernel's types are not known.
+type Forms = Vec<(Option<Result<RelocatedEntry, CoreError>>, Tree)>;
+
+impl Remembered<'_> {
+    fn on(&mut self, kernel: &KernelFiles, asked: &Asked) -> Vec<Arc<EntryVerdict>> {
+        let object = self.object;
+        let mut constants = self.constants.clone();
+        constants.externs = kernel.types.map(|types| resolve_externs(object, kernel, types));
+        let link = |types| StructOpsLink::new(object, types, kernel.modules_whole());
+        let situation = Situation { constants, struct_ops: kernel.types.map(link) };
+        let no_entry_yet = || object.entries.iter().map(|_| Vec::new()).collect();
+        let (situation, entries) = recall(&mut self.situations, situation, no_entry_yet);
+        let mut relocator = kernel.types.map(|types| Relocator::new(object, types));
+        let verdict = |(entry, forms): (_, &mut Forms)| {
+            let relocated = relocator.as_mut().map(|relocator| relocator.relocate(entry));
+            let (relocated, tree) = recall(forms, relocated, Tree::default);
+            tree.find(asked).unwrap_or_else(|| {
+                let predictor = Predictor { object, kernel: asked, situation, all: &self.all };
+                asked.begin_trail();
+                let verdict = Arc::new(predictor.entry(entry, relocated.as_ref()));
+                tree.learn(&asked.trail(), &verdict);
+                verdict
+            })
+        };
+        object.entries.iter().zip(entries).map(verdict).collect()
+    }
+}
+
+/// What was kept under a key; kernels come in series, so that the key of the last call is tried first.
+fn recall<K: PartialEq, V>(kept: &mut Vec<(K, V)>, key: K, fresh: impl FnOnce() -> V) -> (&K, &mut V) {
+    match kept.iter().rposition(|(known, _)| *known == key) {
+        Some(at) => {
+            let last = kept.len() - 1;
+            kept.swap(at, last);
+        }
+        None => kept.push((key, fresh())),
+    }
+    let (key, value) = kept.last_mut().expect("one was pushed or found");
+    (key, value)
+}
+
+/// Which questions lead to which verdict: what is asked next depends on what was answered before, and on nothing else.
+#[derive(Default)]
+struct Tree {
+    /// The first one is the root.
+    nodes: Vec<Node>,
+}
+
+enum Node {
+    Asks {
+        question: u32,
+        /// By answer the place of the next node.
+        next: Vec<(u32, usize)>,
+    },
+    Tells(Arc<EntryVerdict>),
+}
+
+impl Tree {
+    /// The verdict that the kernel's answers lead to, if any before led there.
+    fn find(&self, kernel: &Asked) -> Option<Arc<EntryVerdict>> {
+        let mut at = 0;
+        loop {
+            match self.nodes.get(at)? {
+                Node::Tells(verdict) => return Some(Arc::clone(verdict)),
+                Node::Asks { question, next } => {
+                    let answer = kernel.answer(*question);
+                    at = next.iter().find(|(known, _)| *known == answer)?.1;
+                }
+            }
+        }
+    }
+
+    /// Remembers the verdict that these steps led to.
+    fn learn(&mut self, steps: &[Step], verdict: &Arc<EntryVerdict>) {
+        let mut at = 0;
+        for step in steps {
+            let end = self.nodes.len();
+            if at == end {
+                self.nodes.push(Node::Asks { question: step.question, next: Vec::new() });
+            }
+            let end = self.nodes.len();
+            let next = match &mut self.nodes[at] {
+                Node::Asks { question, next } if *question == step.question => next,
+                _ => {
+                    debug_assert!(false, "after the same answers rules ask the same");
+                    return;
+                }
+            };
+            at = next.iter().find(|(known, _)| *known == step.answer).map_or(end, |(_, next)| *next);
+            if at == end {
+                next.push((step.answer, end));
+            }
+        }
+        if at == self.nodes.len() {
+            self.nodes.push(Node::Tells(Arc::clone(verdict)));
+        }
+    }
+}
