@@ -12,6 +12,7 @@ pub mod insn;
 pub mod kernel;
 pub mod minimize;
 pub mod object;
+mod proto;
 pub mod raw;
 pub mod reach;
 pub mod require;

@@ -18,16 +18,20 @@
 //! | packets | ranges by comparison with the end |
 //! | memory, sockets | null, size, writing |
 //! | context | kinds of what is loaded (`data/context_types.tsv`); not which offsets exist |
-//! | calls | subprograms in line, global functions by themselves; helpers: see [`call`](self) |
+//! | calls | subprograms in line, global functions by themselves; helpers: arguments, sizes, references, results
+//!   (`data/helper_protos.tsv`), functions that they call back |
 //! | BTF pointers, kfuncs, dynamic pointers, arenas, iterators | not: named in [`Verified::not_modelled`] |
 
 mod alu;
+mod argument;
 mod branch;
 mod call;
 mod context;
 mod fields;
+mod helper;
 mod memory;
 mod numbers;
+mod returned;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -57,6 +61,21 @@ pub struct Subject<'a> {
 pub struct Traits {
     /// Whether programs may read stack that they never wrote.
     pub reads_unset_stack: Option<bool>,
+    /// Whether it knows that a lookup in an array finds something where the key is a constant that the array has.
+    pub knows_array_entries: Option<bool>,
+    /// What the entry may return; `None` for anything.
+    pub returns: Option<ReturnRange>,
+}
+
+/// The numbers that a program may return.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ReturnRange {
+    /// The least.
+    pub min: i64,
+    /// The greatest.
+    pub max: i64,
+    /// Whether the lower 32 bits are looked at alone, as a signed number.
+    pub half: bool,
 }
 
 /// Something that the verifier refuses.

@@ -262,7 +262,8 @@ fn settle(value: Value, null: bool, state: &mut State) {
             }
         }
     });
-    if null && value.reference != 0 {
+    // Other views of an object have its reference, and ids of their own.
+    if null && value.reference != 0 && value.reference == value.id {
         state.references.retain(|(id, _)| *id != value.reference);
     }
 }

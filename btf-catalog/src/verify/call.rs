@@ -3,18 +3,17 @@
 //! A function of the program that is static is walked in line, in a frame of its own; a global one by itself, and a call
 //! of it leaves a number. What a helper is given and gives is decided in [`Walker::helper`]: it checks the registers `r1`
 //! to `r5` and what they point to, does to the state what the helper does (writes memory, acquires or releases
-//! references, makes pointers into the packet useless) and returns the value of `r0`. A helper that it does not know
-//! leaves a value that is not modelled and doubts about all stack that it was given. The call itself makes `r1` to `r5`
-//! useless.
+//! references, makes pointers into the packet useless) and returns the value of `r0`. A function of the kernel leaves a
+//! value that is not modelled and doubts about all stack that it was given. The call itself makes `r1` to `r5` useless.
 
 use super::state::{Frame, State};
-use super::value::{Kind, Pointer, Region, Sock, Value};
+use super::value::{Kind, Pointer, Region, Value};
 use super::walk::{MAX_FRAMES, Next, Refusal, Walker, called};
 use crate::btf::{Btf, BtfKind, Type, TypeId};
 use crate::insn::{Insn, PSEUDO_CALL, PSEUDO_KFUNC_CALL};
 use crate::object::Function;
 use crate::reach::scalar::Scalar;
-use crate::uapi::{HelperId, MapType};
+use crate::uapi::HelperId;
 
 impl Walker<'_> {
     pub(super) fn call(&mut self, at: usize, insn: Insn, state: &mut State) -> Result<Next, Refusal> {
@@ -109,44 +108,12 @@ impl Walker<'_> {
         Some(frame)
     }
 
-    /// Checks a helper's arguments, does what it does, and returns what it leaves in `r0`.
-    fn helper(&mut self, at: usize, helper: HelperId, state: &mut State) -> Result<Value, Refusal> {
-        let _ = at;
-        if helper.name() == Some("map_lookup_elem")
-            && let Kind::Pointer(Pointer { region: Region::Map { map }, .. }) = state.read(1)?.kind
-        {
-            state.read(2)?;
-            return Ok(self.found_in(map));
-        }
-        if let Some(sock) = socket_of(helper) {
-            state.read(1)?;
-            return Ok(Value { id: self.fresh(), ..Value::pointer(Pointer::or_null(Region::Sock(sock))) });
-        }
-        self.doubt_arguments(state);
-        Ok(self.unmodelled(&format!("the helper bpf_{helper}()")))
-    }
-
-    /// What a lookup in a map finds.
-    pub(super) fn found_in(&mut self, map: usize) -> Value {
-        let region = match self.object.maps.get(map).map(|map| map.map_type) {
-            Some(MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS) | None => {
-                return self.unmodelled("maps in maps");
-            }
-            Some(MapType::SOCKMAP | MapType::SOCKHASH) => return self.unmodelled("sockets in maps"),
-            Some(MapType::XSKMAP) => Region::Sock(Sock::Xdp),
-            Some(_) => Region::MapValue { map },
-        };
-        Value { id: self.fresh(), ..Value::pointer(Pointer::or_null(region)) }
-    }
-
     /// Somebody may have written through the arguments, or keeps them.
     pub(super) fn doubt_arguments(&mut self, state: &mut State) {
         for reg in 1..=5 {
             match state.reg(reg).kind {
-                Kind::Pointer(Pointer { region: Region::Stack { frame }, .. }) => {
-                    if let Some(frame) = state.frame_at(frame) {
-                        frame.doubt_stack();
-                    }
+                Kind::Pointer(Pointer { region: Region::Stack { .. }, .. }) => {
+                    state.doubt_stack_of(state.reg(reg));
                 }
                 Kind::Pointer(Pointer { region: Region::Function { .. }, .. }) => {
                     self.unmodelled("functions that are called back");
@@ -154,15 +121,6 @@ impl Walker<'_> {
                 _ => {}
             }
         }
-    }
-}
-
-/// The socket that a helper finds behind the one that it is given.
-fn socket_of(helper: HelperId) -> Option<Sock> {
-    match helper.name()? {
-        "sk_fullsock" => Some(Sock::Full),
-        "tcp_sock" => Some(Sock::Tcp),
-        _ => None,
     }
 }
 

@@ -68,7 +68,7 @@ impl Walker<'_> {
 
     /// Whether the kernel rewrites accesses of the context (`convert_ctx_access` of the type's `bpf_verifier_ops`), in
     /// every kernel.
-    fn rewrites_context(&self) -> bool {
+    pub(super) fn rewrites_context(&self) -> bool {
         matches!(
             self.prog_type,
             ProgType::SOCKET_FILTER

@@ -13,6 +13,19 @@ pub(super) fn has_special_fields(object: &BpfObject, map: &MapDef) -> bool {
     special(btf, ty, &mut left)
 }
 
+/// Whether a structure of that name is a member of a map's value, at byte `off`.
+pub(super) fn has_field(object: &BpfObject, map: &MapDef, off: i64, name: &str) -> bool {
+    let Some(btf) = &object.btf else { return false };
+    let value = map.value_type.map(|ty| btf.resolve(ty));
+    let at = |bit_off: u32| i64::from(bit_off) == off.saturating_mul(8);
+    value.is_some_and(|value| match value.kind() {
+        BtfKind::Datasec => value.secinfos().any(|(variable, at, _)| {
+            i64::from(at) == off && btf.resolve(btf.ty(variable).type_id()).name() == name
+        }),
+        _ => value.members().any(|member| at(member.bit_off) && btf.resolve(member.ty).name() == name),
+    })
+}
+
 fn special(btf: &Btf, ty: TypeId, left: &mut usize) -> bool {
     if *left == 0 {
         return true;

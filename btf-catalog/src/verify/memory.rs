@@ -148,7 +148,7 @@ impl Walker<'_> {
         pointer: Pointer,
         write: bool,
     ) -> Result<(), Refusal> {
-        let Some(def) = self.object.maps.get(map) else { return Ok(()) };
+        let Some(def) = self.map(map) else { return Ok(()) };
         let (forbidden, what) =
             if write { (F_RDONLY_PROG, "writes to") } else { (F_WRONLY_PROG, "reads from") };
         if def.flags & forbidden != 0 {
@@ -162,7 +162,7 @@ impl Walker<'_> {
 
     /// Bytes of a frozen map's value, as a number.
     fn frozen(&self, map: usize, off: i64, byte_sz: usize) -> Option<Value> {
-        let def = self.object.maps.get(map)?;
+        let def = self.map(map)?;
         let start = usize::try_from(off).ok()?;
         if !def.frozen {
             return None;
@@ -196,6 +196,8 @@ fn address(access: Access) -> Result<Option<Pointer>, Refusal> {
     match access.base.kind {
         Kind::Opaque => Ok(None),
         Kind::Pointer(pointer) if !pointer.or_null => Ok(Some(pointer)),
+        // Some verifiers may know that it is not null.
+        Kind::Pointer(_) if access.base.vague => Err(Refusal { sure: false, ..no_memory(access.base) }),
         // Pointers that a verifier may take a number for are opaque, so this is one for all.
         Kind::Scalar(_) if access.base.vague && access.base.as_const().is_none() => {
             Err(Refusal { sure: false, ..no_memory(access.base) })
@@ -273,7 +275,7 @@ pub(super) fn bounded(pointer: Pointer, access: Access, size: i64, vague: bool) 
 }
 
 /// Checks an access of the packet.
-fn in_packet(pointer: Pointer, access: Access, vague: bool) -> Result<(), Refusal> {
+pub(super) fn in_packet(pointer: Pointer, access: Access, vague: bool) -> Result<(), Refusal> {
     let (off, byte_sz) = (pointer.off + access.off, access.byte_sz as i64);
     let name = pointer.region.name();
     if pointer.var.smin < 0 {

@@ -55,8 +55,17 @@ pub(super) struct Frame {
     slots: Vec<Slot>,
     /// The call in the caller's code that brought it here.
     pub(super) call: usize,
-    /// Whether the kernel calls it back, so that nothing is known of what comes after its return.
-    pub(super) callback: bool,
+    /// What it may return, where the kernel calls it back; nothing is known then of what comes after its return.
+    pub(super) callback: Option<Callback>,
+}
+
+/// A function that the kernel calls back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Callback {
+    /// The greatest number that it may return; the least is 0.
+    pub(super) max: i64,
+    /// How many references are held where it begins.
+    pub(super) references: usize,
 }
 
 impl Frame {
@@ -64,7 +73,7 @@ impl Frame {
     pub(super) fn new(depth: usize, call: usize) -> Frame {
         let mut regs = [Value::UNSET; REGISTERS];
         regs[REGISTERS - 1] = Value::pointer(Pointer::to(Region::Stack { frame: depth }));
-        Frame { regs, slots: Vec::new(), call, callback: false }
+        Frame { regs, slots: Vec::new(), call, callback: None }
     }
 
     /// Slot and byte within it of a place on the stack, which is below 0.
@@ -163,6 +172,15 @@ impl Frame {
         (0..byte_sz as i64).all(|at| {
             let (number, at) = Frame::place(off + at);
             self.slots.get(number).is_some_and(|slot| slot.bytes[at] != Byte::Unset)
+        })
+    }
+
+    /// Whether part of a pointer lies in `off..off + byte_sz`.
+    pub(super) fn holds_pointer(&self, off: i64, byte_sz: usize) -> bool {
+        (0..byte_sz as i64).any(|at| {
+            let (number, at) = Frame::place(off + at);
+            let slot = self.slots.get(number).unwrap_or(&EMPTY);
+            slot.bytes[at] == Byte::Spill && !matches!(slot.value.kind, Kind::Scalar(_))
         })
     }
 
@@ -278,6 +296,15 @@ impl State {
     pub(super) fn update(&mut self, mut change: impl FnMut(&mut Value)) {
         for frame in &mut self.frames {
             Rc::make_mut(frame).values().for_each(&mut change);
+        }
+    }
+
+    /// Anything may have been stored in the stack that a value points to.
+    pub(super) fn doubt_stack_of(&mut self, value: Value) {
+        if let Kind::Pointer(Pointer { region: Region::Stack { frame }, .. }) = value.kind
+            && let Some(frame) = self.frame_at(frame)
+        {
+            frame.doubt_stack();
         }
     }
 

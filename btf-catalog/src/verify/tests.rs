@@ -54,6 +54,10 @@ fn entry(section: &str, insns: &[Insn]) -> Entry {
 }
 
 fn verified(section: &str, insns: &[Insn]) -> Verified {
+    verified_as(section, insns, Traits::default())
+}
+
+fn verified_as(section: &str, insns: &[Insn], traits: Traits) -> Verified {
     let mut hash = MapDef::default();
     (hash.name, hash.map_type) = ("hash".to_owned(), MapType::HASH);
     (hash.key_size, hash.value_size) = (4, 16);
@@ -71,10 +75,7 @@ fn verified(section: &str, insns: &[Insn]) -> Verified {
         accesses: crate::core::Accesses::default(),
     };
     let entry = entry(section, insns);
-    verify(
-        Subject { object: &object, entry: &entry, insns, constants: &Constants::default() },
-        Traits::default(),
-    )
+    verify(Subject { object: &object, entry: &entry, insns, constants: &Constants::default() }, traits)
 }
 
 /// The sure fault of a program, as `instruction: what`.
@@ -175,10 +176,116 @@ fn packets_are_read_as_far_as_tests_have_shown() {
 
 #[test]
 fn what_is_not_modelled_is_named_and_blames_nobody() {
-    let ktime = [helper(5), load(0, 0, 0), RETURN];
-    let verified = verified("xdp", &ktime);
+    let task = [helper(158), load(0, 0, 0), RETURN];
+    let verified = verified("xdp", &task);
     assert_eq!(verified.refused(), None);
-    assert!(verified.not_modelled.iter().any(|what| what.contains("bpf_ktime_get_ns")));
+    assert!(verified.not_modelled.iter().any(|what| what.contains("the kernel's own structures")));
     let clean = super::tests::verified("xdp", &[set(0, 2), RETURN]);
     assert!(clean.is_clean(), "{clean:?}");
+}
+
+/// A reservation of 8 bytes, kept in `r6`, with what follows; the null way jumps behind it.
+fn reserved(then: &[Insn]) -> Vec<Insn> {
+    let reserve =
+        [insn(LD_IMM64, 1, 1, 0, 0), Insn::default(), set(2, 8), set(3, 0), helper(131), copy(6, 0)];
+    [&reserve[..], &[if_eq(0, 0, then.len() as i16)], then, &[set(0, 0), RETURN]].concat()
+}
+
+#[test]
+fn helpers_are_given_what_they_ask_for() {
+    let (probe_read, pid, pull_data) = (4, 14, 39);
+    let map = [insn(LD_IMM64, 1, 1, 0, 0), Insn::default()];
+    let stack = |reg: u8, off: i32| [copy(reg, 10), add(reg, off)];
+    let end = [set(0, 0), RETURN];
+    let cases: [(Vec<Insn>, &str); 11] = [
+        // A key that is not whole, one that is no memory, none.
+        (
+            [&map[..], &[copy(2, 10), add(2, -2), helper(LOOKUP)], &end].concat(),
+            "accesses 4 bytes at -2 of the stack",
+        ),
+        ([&map[..], &[set(2, 7), helper(LOOKUP)], &end].concat(), "argument 2 a number"),
+        ([&map[..], &[set(2, 0), helper(LOOKUP)], &end].concat(), "argument 2 null"),
+        ([&[helper(LOOKUP)], &end[..]].concat(), "argument 1 the context"),
+        // probe_read(): a size that may be negative, of nothing, too large; into what is no memory.
+        (
+            [&stack(1, -8)[..], &[set(2, -1), set(3, 0), helper(probe_read)], &end].concat(),
+            "that may be negative",
+        ),
+        (
+            [&stack(1, -8)[..], &[set(2, 16), set(3, 0), helper(probe_read)], &end].concat(),
+            "accesses 16 bytes at -8",
+        ),
+        ([&[set(2, 8), set(3, 0), helper(probe_read)], &end[..]].concat(), "argument 1 the context"),
+        // r1 to r5 are gone after a call; what a helper returns is a number.
+        ([&[helper(pid), copy(0, 1)], &end[..1], &end[1..]].concat(), "reads r1, which holds nothing"),
+        ([&[helper(pid), load(0, 0, 0)], &end[..]].concat(), "accesses memory through a number"),
+        // A pointer is no size.
+        (
+            [&[copy(2, 1), set(3, 0), helper(probe_read)], &end[..]].concat(),
+            "argument 2 the context as a size",
+        ),
+        // Where the packet is pulled in, pointers into it are gone.
+        (
+            [&[insn(0x61, 6, 1, 76, 0), set(2, 0), helper(pull_data), insn(0x71, 0, 6, 0, 0)], &end[..]]
+                .concat(),
+            "accesses memory through a number",
+        ),
+    ];
+    for (insns, why) in cases {
+        let told = refused("tc", &insns);
+        assert!(told.contains(why), "{insns:?}: told {told:?}, not {why:?}");
+    }
+    let filled =
+        [&stack(1, -8)[..], &[set(2, 8), set(3, 0), helper(probe_read), load(0, 10, -8), RETURN]].concat();
+    assert_eq!(refused("tc", &filled), "");
+    let filled = verified("tc", &filled);
+    assert!(filled.is_clean(), "{filled:?}");
+}
+
+#[test]
+fn what_is_acquired_is_given_back_once() {
+    let (submit_, lock_, unlock) = (132, 93, 94);
+    let submit = [copy(1, 6), set(2, 0), helper(submit_)];
+    assert_eq!(refused("tc", &reserved(&submit)), "");
+    assert!(refused("tc", &reserved(&[])).contains("ends while it holds what instruction 4 acquired"));
+    assert!(refused("tc", &reserved(&[submit, submit].concat())).contains("argument 1 a number"));
+    let after = [&submit[..], &[load(0, 6, 0)]].concat();
+    assert!(refused("tc", &reserved(&after)).contains("accesses memory through a number"));
+    let beyond = [&[insn(0x7a, 6, 0, 8, 0)], &submit[..]].concat();
+    assert!(refused("tc", &reserved(&beyond)).contains("accesses 8 bytes at byte 8 of memory, which has 8"));
+    let untested = [
+        insn(LD_IMM64, 1, 1, 0, 0),
+        Insn::default(),
+        set(2, 8),
+        set(3, 0),
+        helper(131),
+        copy(1, 0),
+        set(2, 0),
+        helper(submit_),
+        set(0, 0),
+        RETURN,
+    ];
+    assert!(refused("tc", &untested).contains("argument 1 a pointer that may be null"));
+    // A hash of plain bytes has no lock.
+    let lock = [if_eq(0, 0, 2), copy(1, 0), helper(lock_), set(0, 0), RETURN];
+    assert!(refused("tc", &looked_up(&lock)).contains("without locks"));
+    assert!(
+        refused("tc", &[copy(1, 10), helper(unlock), set(0, 0), RETURN]).contains("argument 1 the stack")
+    );
+}
+
+#[test]
+fn returns_are_held_against_the_range() {
+    let returning = |insns: &[Insn], min: i64, max: i64, half: bool| {
+        let traits = Traits { returns: Some(ReturnRange { min, max, half }), ..Traits::default() };
+        let found = verified_as("fentry/f", insns, traits);
+        found.refused().map_or_else(String::new, |fault| fault.why.clone())
+    };
+    assert_eq!(returning(&[set(0, 1), RETURN], 0, 1, false), "");
+    assert!(returning(&[set(0, 2), RETURN], 0, 1, false).contains("returns 2"));
+    assert!(returning(&[helper(14), RETURN], 0, 1, false).contains("a number that may be anything"));
+    assert!(returning(&[copy(0, 10), RETURN], 0, 0, false).contains("returns the stack"));
+    // w0 = -1
+    assert_eq!(returning(&[insn(0xb4, 0, 0, 0, -1), RETURN], -4095, 0, true), "");
+    assert!(returning(&[insn(0xb4, 0, 0, 0, -1), RETURN], -4095, 0, false).contains("returns 4294967295"));
 }

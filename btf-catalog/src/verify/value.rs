@@ -12,14 +12,14 @@ pub(super) enum Region {
         /// Its number, the entry's being 0.
         frame: usize,
     },
-    /// A map itself, as index into the object's maps.
+    /// A map itself, as index into the object's maps; behind these come the maps that they hold, in the same order.
     Map {
         /// The index.
         map: usize,
     },
     /// A map's value.
     MapValue {
-        /// The map, as index into the object's maps.
+        /// The map, as in [`Region::Map`].
         map: usize,
     },
     /// A configuration value, as index into the object's externs.

@@ -9,7 +9,7 @@ use super::state::{Frame, REGISTERS, State};
 use super::value::{Kind, Pointer, Region, Value};
 use super::{Fault, Subject, Traits, Verified};
 use crate::insn::{CALL, EXIT, Insn, PSEUDO_FUNC};
-use crate::object::{BpfObject, Entry, ExternKind};
+use crate::object::{BpfObject, Entry, ExternKind, MapDef};
 use crate::reach::scalar::{Scalar, op};
 use crate::reach::{Constants, access_sz, live_registers, meeting_points, successors};
 use crate::uapi::ProgType;
@@ -112,7 +112,9 @@ impl<'a> Walker<'a> {
             prog_type: entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type),
             maps: entry.map_refs.iter().map(|map| (map.insn_off, (map.map, map.value_off))).collect(),
             externs: entry.extern_refs.iter().map(|ext| (ext.insn_off, ext.ext)).collect(),
-            special: object.maps.iter().map(|map| has_special_fields(object, map)).collect(),
+            special: all_maps(object)
+                .map(|map| map.is_none_or(|map| has_special_fields(object, map)))
+                .collect(),
             points: meeting_points(insns),
             live: live_registers(insns),
             numbers: numbers_that_matter(insns),
@@ -220,6 +222,12 @@ impl<'a> Walker<'a> {
         self.special.get(map).copied().unwrap_or(true)
     }
 
+    /// A map, by [`Region::Map`]'s number.
+    pub(super) fn map(&self, number: usize) -> Option<&'a MapDef> {
+        let maps = &self.object.maps;
+        maps.get(number).or_else(|| maps.get(number.checked_sub(maps.len())?)?.inner.as_deref())
+    }
+
     /// Whether there is anything new in coming to `at` with this state (`is_state_visited()`).
     fn arrive(&mut self, at: usize, state: &mut State) -> bool {
         let live = self.live[at];
@@ -316,7 +324,7 @@ impl<'a> Walker<'a> {
                 self.store(access, value, state)?;
             }
             4 | 7 => self.compute(insn, state)?,
-            _ if insn.code == EXIT => return Self::leave(state),
+            _ if insn.code == EXIT => return self.leave(state),
             _ if insn.code == CALL => return self.call(at, insn, state),
             _ => return self.jump(at, insn, state),
         }
@@ -435,27 +443,40 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    fn leave(state: &mut State) -> Result<Next, Refusal> {
+    fn leave(&mut self, state: &mut State) -> Result<Next, Refusal> {
         let result = state.reg(0);
+        let called_back = state.frame().callback;
         if state.frames.len() > 1 {
             let frame = state.frames.pop().expect("more than one frame");
             if matches!(result.kind, Kind::Pointer(Pointer { region: Region::Stack { .. }, .. })) {
                 return Err(Refusal::sure("returns a pointer to its stack"));
             }
-            if frame.callback {
+            if let Some(callback) = called_back {
+                callback.check(result, state)?;
                 return Ok(Next::End);
             }
             state.set(0, result);
             return Ok(Next::To(frame.call + 1));
         }
         state.holds_nothing("ends")?;
+        if let Some(callback) = called_back {
+            callback.check(result, state)?;
+            return Ok(Next::End);
+        }
+        // Functions that are walked by themselves begin behind the entry's own.
+        let own = state.frame().call == 0;
         if result.kind == Kind::Unset {
             let why = "ends without a result in r0";
             // Global functions without a result are taken since v6.20.
-            let own = state.frame().call == 0;
             return Err(if own { Refusal::sure(why) } else { Refusal::doubtful(why) });
         }
-        Ok(Next::End)
+        match self.traits.returns {
+            Some(range) if own => {
+                self.found.leans |= result.soft;
+                range.check(result).map(|()| Next::End)
+            }
+            _ => Ok(Next::End),
+        }
     }
 
     fn jump(&mut self, at: usize, insn: Insn, state: &mut State) -> Result<Next, Refusal> {
@@ -492,6 +513,11 @@ impl<'a> Walker<'a> {
             }
         }
     }
+}
+
+/// The object's maps, and behind them the maps that those hold.
+fn all_maps(object: &BpfObject) -> impl Iterator<Item = Option<&MapDef>> {
+    object.maps.iter().map(Some).chain(object.maps.iter().map(|map| map.inner.as_deref()))
 }
 
 fn access(at: usize, insn: Insn, base: Value) -> Access {
