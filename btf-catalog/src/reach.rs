@@ -216,6 +216,8 @@ pub struct ContextAccess {
     pub byte_sz: u32,
     /// Whether it writes.
     pub write: bool,
+    /// Whether it goes through a pointer that something was surely added to.
+    pub moved: bool,
 }
 
 /// What the verifier walks of an entry.

@@ -299,8 +299,7 @@ impl<'a> Explorer<'a> {
             }
             Kind::Stack { .. } | Kind::MaybeStack => Value { vague: true, ..fresh },
             Kind::Context { off } => {
-                let off = off.map(|off| off.saturating_add(i32::from(insn.off)));
-                self.context.insert(ContextAccess { insn_off: at, off, byte_sz, write: false });
+                self.accesses_context(at, insn, off, base.vague, false);
                 typed
             }
             Kind::Data { map, off } => {
@@ -340,6 +339,13 @@ impl<'a> Explorer<'a> {
         Self::set_fresh(at, insn.dst, state, value);
     }
 
+    /// `off` is what was added to the context's pointer.
+    fn accesses_context(&mut self, at: usize, insn: Insn, off: Option<i32>, vague: bool, write: bool) {
+        let moved = off != Some(0) && !vague;
+        let off = off.map(|off| off.saturating_add(i32::from(insn.off)));
+        self.context.insert(ContextAccess { insn_off: at, off, byte_sz: access_sz(insn), write, moved });
+    }
+
     fn set_fresh(at: usize, dst: u8, state: &mut State, value: Value) {
         let value = match value.kind {
             Kind::Scalar(scalar) if value.id == 0 && scalar.as_const().is_none() => state.numbered(at, value),
@@ -364,8 +370,7 @@ impl<'a> Explorer<'a> {
                 }
             }
             Kind::Context { off } => {
-                let off = off.map(|off| off.saturating_add(i32::from(insn.off)));
-                self.context.insert(ContextAccess { insn_off: at, off, byte_sz, write: true });
+                self.accesses_context(at, insn, off, base.vague, true);
             }
             _ if base.may_smear(state.leaked) => state.smear(),
             _ => {}

@@ -269,7 +269,8 @@ fn the_context_is_followed() {
         &insns,
         &Constants::default(),
     );
-    let access = |insn_off, off, write| ContextAccess { insn_off, off: Some(off), byte_sz: 4, write };
+    let access =
+        |insn_off, off, write| ContextAccess { insn_off, off: Some(off), byte_sz: 4, write, moved: false };
     assert_eq!(reach.context, [access(2, 16, false), access(3, 8, true)]);
     assert_eq!(reach.stack, [8]);
 }

@@ -132,8 +132,8 @@ pub(super) fn computed(operation: u8, wide: bool, dst: Value, src: Value) -> Val
 
 /// The value of arithmetic with a pointer.
 pub(super) fn offset(operation: u8, dst: Value, src: Value) -> Value {
-    let (pointer, by) = if dst.is_pointer() { (dst, src) } else { (src, dst) };
-    let Some(by) = by.as_scalar().filter(|_| matches!(operation, op::ADD | op::SUB)) else {
+    let (pointer, distance) = if dst.is_pointer() { (dst, src) } else { (src, dst) };
+    let Some(by) = distance.as_scalar().filter(|_| matches!(operation, op::ADD | op::SUB)) else {
         // The distance of two pointers, or what no verifier accepts.
         return Value { vague: dst.vague || src.vague, ..Value::UNKNOWN };
     };
@@ -154,7 +154,9 @@ pub(super) fn offset(operation: u8, dst: Value, src: Value) -> Value {
         }
         _ => Kind::Pointer,
     };
-    Value { soft: pointer.soft || kind == Kind::Pointer, vague: pointer.vague, ..Value::new(kind) }
+    // Where the verifier may know the distance better, it may know the place.
+    let vague = pointer.vague || distance.vague && matches!(kind, Kind::Context { off: None });
+    Value { soft: pointer.soft || kind == Kind::Pointer, vague, ..Value::new(kind) }
 }
 
 /// Bytes that a load or store moves.

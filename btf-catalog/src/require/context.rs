@@ -1,69 +1,131 @@
 //! What a program type may access of its context. The table is `data/context.tsv`.
 
 use crate::reach::ContextAccess;
-use crate::uapi::ProgType;
+use crate::uapi::{AttachType, ProgType};
 use std::ops::Range;
 use std::sync::LazyLock;
 
 struct Row {
     prog_type: ProgType,
     write: bool,
-    /// Empty where nothing at all is allowed.
     bytes: Range<i32>,
+    /// Empty where nothing is allowed.
     sizes: Vec<u32>,
+    /// Empty for all.
+    attach_types: Vec<AttachType>,
+    witness: Option<&'static str>,
 }
 
 static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
     let rows = include_str!("../../data/context.tsv").lines().filter(|line| !line.starts_with('#'));
     rows.map(|line| {
         let columns: Vec<&str> = line.split('\t').collect();
-        let number = |column: usize| columns[column].parse().expect("an offset");
+        let [prog_type, access, from, to, sizes, attach_types, witness] = columns[..] else {
+            panic!("context.tsv: {line}");
+        };
+        let number = |text: &str| text.parse().expect("an offset");
+        let listed = |text: &'static str| text.split(',').filter(|text| *text != "-");
         Row {
-            prog_type: ProgType::from_name(columns[0]).expect("a program type's name"),
-            write: columns[1] == "w",
-            bytes: if columns[2] == "none" { 0..0 } else { number(2)..number(3) },
-            sizes: columns[4].split(',').filter_map(|size| size.parse().ok()).collect(),
+            prog_type: ProgType::from_name(prog_type).expect("a program type's name"),
+            write: access == "w",
+            bytes: number(from)..number(to),
+            sizes: listed(sizes).map(|size| size.parse().expect("a size")).collect(),
+            attach_types: listed(attach_types)
+                .map(|name| AttachType::from_name(name).expect("an attach type's name"))
+                .collect(),
+            witness: listed(witness).next(),
         }
     })
     .collect()
 });
 
-/// Why every kernel refuses this access, in words; `None` if some kernel allows it or that is not known.
+/// Types whose context is an array of words (`btf_ctx_access()` of kernel/bpf/btf.c).
+const WORDS: [ProgType; 3] = [ProgType::TRACING, ProgType::LSM, ProgType::STRUCT_OPS];
+
+/// Why a kernel refuses this access, in words; `None` if it allows it or that is not known. What a kernel's types have is
+/// told by `has`, which gives `None` where that is not known.
 ///
-/// Source: `*_is_valid_access()` of each program type (net/core/filter.c, kernel/trace/bpf_trace.c, v6.12).
-pub fn context_fault(prog_type: ProgType, access: &ContextAccess) -> Option<String> {
-    let off = access.off?;
+/// Source: `*_is_valid_access()` of each program type (net/core/filter.c, kernel/trace/bpf_trace.c, kernel/bpf/cgroup.c),
+/// `__check_ptr_off_reg()` of kernel/bpf/verifier.c, v5.10 to v7.2.
+pub fn context_fault(
+    prog_type: ProgType,
+    attach_type: Option<AttachType>,
+    access: &ContextAccess,
+    has: &dyn Fn(&'static str) -> Option<bool>,
+) -> Option<String> {
     let (what, byte_sz) = (if access.write { "writes" } else { "reads" }, access.byte_sz);
-    let rows = || TABLE.iter().filter(|row| row.prog_type == prog_type && row.write == access.write);
-    let most = rows().map(|row| row.bytes.end).max()?;
-    let last = TABLE.iter().filter(|row| row.prog_type == prog_type).map(|row| row.bytes.end).max()?;
+    if prog_type == ProgType::SYSCALL {
+        let beyond = access.off.filter(|off| !(0..i32::from(u16::MAX)).contains(off))?;
+        return Some(format!("{what} byte {beyond} of the context, which is none"));
+    }
+    let Some(off) = access.off else {
+        return access.moved.then(|| format!("{what} the context at an offset that is not constant"));
+    };
     let place = format!("{what} {byte_sz} bytes at byte {off} of the context");
-    if most == 0 {
+    // Kernels that keep a fixed offset of a register apart want that of the context to be 0, since v7.1 it is not kept apart.
+    if access.moved && has("member:bpf_reg_state.off") == Some(true) {
+        return Some(format!("{place} through a pointer that was moved before"));
+    }
+    let of_type = || TABLE.iter().filter(|row| row.prog_type == prog_type);
+    let rows = || of_type().filter(|row| row.write == access.write);
+    let last = of_type().filter(|row| !row.sizes.is_empty()).map(|row| row.bytes.end).max().unwrap_or(0);
+    rows().next()?;
+    if rows().all(|row| row.sizes.is_empty()) && access.write {
         return Some(format!("{place}, which {prog_type} programs may not write"));
     }
     if off < 0 {
         return Some(format!("{place}, before its beginning"));
     }
-    if off % byte_sz as i32 != 0 {
+    if off % byte_sz as i32 != 0 || WORDS.contains(&prog_type) && off % 8 != 0 {
         return Some(format!("{place}, which is not aligned"));
     }
     let end = off + byte_sz as i32;
-    let allows = |row: &Row| row.bytes.start <= off && end <= row.bytes.end && row.sizes.contains(&byte_sz);
-    if rows().any(allows) || off >= last {
+    let within = |row: &&Row| row.bytes.start <= off && end <= row.bytes.end;
+    let of_kernel = |row: &&Row| row.witness.and_then(has) != Some(false);
+    let of_attach_type = |row: &&Row| {
+        let of = &row.attach_types;
+        of.is_empty() || attach_type.is_none_or(|attach_type| of.contains(&attach_type))
+    };
+    let sized = |row: &&Row| row.sizes.contains(&byte_sz);
+    if rows().filter(within).filter(sized).filter(of_kernel).any(|row| of_attach_type(&row)) {
         return None;
     }
-    Some(format!("{place}, which no kernel allows {prog_type} programs"))
+    let forbidden = rows().filter(within).any(|row| row.sizes.is_empty());
+    if off >= last && !forbidden {
+        return None;
+    }
+    Some(
+        match attach_type.filter(|_| rows().filter(within).any(|row| sized(&row) && !of_attach_type(&row))) {
+            Some(attach_type) => format!("{place}, which programs at {attach_type} may not"),
+            None if rows().filter(within).any(|row| sized(&row)) => {
+                format!("{place}, which this kernel does not allow {prog_type} programs")
+            }
+            None => format!("{place}, which no kernel allows {prog_type} programs"),
+        },
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn fault(prog_type: ProgType, off: i32, byte_sz: u32, write: bool) -> Option<String> {
+        fault_at(prog_type, None, off, byte_sz, write)
+    }
+
+    fn fault_at(
+        prog_type: ProgType,
+        at: Option<AttachType>,
+        off: i32,
+        byte_sz: u32,
+        write: bool,
+    ) -> Option<String> {
+        let access = ContextAccess { insn_off: 0, off: Some(off), byte_sz, write, moved: false };
+        context_fault(prog_type, at, &access, &|_| None)
+    }
+
     #[test]
     fn what_no_kernel_allows_is_told() {
-        let fault = |prog_type, off, byte_sz, write| {
-            context_fault(prog_type, &ContextAccess { insn_off: 0, off: Some(off), byte_sz, write })
-        };
         for (prog_type, off, byte_sz, write) in [
             (ProgType::SCHED_CLS, 76, 4, false),
             (ProgType::SCHED_CLS, 8, 4, true),
@@ -72,8 +134,11 @@ mod tests {
             // Perhaps a field of a kernel to come.
             (ProgType::XDP, 24, 4, false),
             (ProgType::TRACEPOINT, 16, 8, false),
-            // Not judged: uprobes may write registers since v6.18.
+            // Where the kernel is not known.
             (ProgType::KPROBE, 0, 8, true),
+            (ProgType::SOCK_OPS, 4, 4, true),
+            (ProgType::SYSCALL, 60_000, 8, true),
+            (ProgType::RAW_TRACEPOINT, 88, 8, false),
         ] {
             assert_eq!(fault(prog_type, off, byte_sz, write), None, "{prog_type} {off}");
         }
@@ -81,14 +146,57 @@ mod tests {
             (ProgType::SOCKET_FILTER, 100, 4, true, "no kernel allows"),
             (ProgType::SOCKET_FILTER, 76, 4, false, "no kernel allows socket_filter programs"),
             (ProgType::XDP, 0, 8, false, "no kernel allows"),
+            (ProgType::XDP, 0, 4, true, "xdp programs may not write"),
             (ProgType::SCHED_CLS, 2, 4, false, "not aligned"),
             (ProgType::SCHED_CLS, 0, 4, true, "writes 4 bytes at byte 0"),
             (ProgType::TRACEPOINT, 0, 8, false, "reads 8 bytes at byte 0"),
             (ProgType::TRACING, 0, 8, true, "tracing programs may not write"),
+            (ProgType::TRACING, 4, 4, false, "not aligned"),
+            (ProgType::RAW_TRACEPOINT, 104, 8, false, "no kernel allows"),
+            (ProgType::SOCK_OPS, 20, 4, true, "no kernel allows"),
+            (ProgType::SK_REUSEPORT, 16, 8, false, "no kernel allows"),
+            (ProgType::LWT_IN, 72, 4, false, "no kernel allows"),
             (ProgType::XDP, -4, 4, false, "before its beginning"),
+            (ProgType::SYSCALL, 70_000, 4, false, "which is none"),
         ] {
             let told = fault(prog_type, off, byte_sz, write).expect("a fault");
             assert!(told.contains(why), "{told}");
         }
+    }
+
+    #[test]
+    fn what_is_attached_elsewhere_may_access_something_else() {
+        let at = |name: &str| AttachType::from_name(name);
+        for (prog_type, attach_type, other, off, write) in [
+            (ProgType::XDP, "xdp_devmap", "xdp", 20, false),
+            (ProgType::CGROUP_SOCK, "cgroup_inet_sock_create", "cgroup_inet4_post_bind", 16, true),
+            (ProgType::CGROUP_SOCK, "cgroup_inet4_post_bind", "cgroup_inet_sock_create", 44, false),
+            (ProgType::CGROUP_SOCK_ADDR, "cgroup_inet4_connect", "cgroup_inet6_connect", 4, false),
+            (ProgType::CGROUP_SOCK_ADDR, "cgroup_udp4_sendmsg", "cgroup_inet4_connect", 40, false),
+            (ProgType::CGROUP_SOCKOPT, "cgroup_getsockopt", "cgroup_setsockopt", 36, true),
+        ] {
+            assert_eq!(fault_at(prog_type, at(attach_type), off, 4, write), None, "{attach_type}");
+            assert_eq!(fault(prog_type, off, 4, write), None, "{prog_type}");
+            let told = fault_at(prog_type, at(other), off, 4, write).expect("a fault");
+            assert!(told.contains(other), "{told}");
+        }
+        assert!(fault_at(ProgType::CGROUP_SOCK_ADDR, at("cgroup_inet4_connect"), 28, 4, true).is_some());
+    }
+
+    #[test]
+    fn what_the_kernel_has_decides_where_kernels_differ() {
+        let access = |moved, off| ContextAccess { insn_off: 0, off, byte_sz: 8, write: true, moved };
+        let on =
+            |prog_type, access, has: Option<bool>| context_fault(prog_type, None, &access, &move |_| has);
+        let registers = access(false, Some(24));
+        assert_eq!(on(ProgType::KPROBE, registers, Some(true)), None);
+        let told = on(ProgType::KPROBE, registers, Some(false)).expect("a fault");
+        assert!(told.contains("this kernel does not allow kprobe programs"), "{told}");
+        let moved = access(true, Some(24));
+        assert_eq!(on(ProgType::KPROBE, moved, None), None);
+        assert!(on(ProgType::KPROBE, moved, Some(true)).expect("a fault").contains("was moved"));
+        let anywhere = on(ProgType::KPROBE, access(true, None), None).expect("a fault");
+        assert!(anywhere.contains("not constant"), "{anywhere}");
+        assert_eq!(on(ProgType::KPROBE, access(false, None), None), None);
     }
 }

@@ -409,7 +409,7 @@ impl EntryNeeds {
         let denied = entry.helpers.iter().filter(|helper| helper.gpl_only() && !object.gpl_compatible());
         let faults = reach.context.iter().filter_map(|access| {
             Some(NeedEntry {
-                name: require::context_fault(entry.prog_type, access)?,
+                name: require::context_fault(entry.prog_type, entry.attach_type, access, &|_| None)?,
                 certainty: certainty(reach.walk(access.insn_off)).to_owned(),
                 source: require::source_line(object, of, access.insn_off).map(|line| line.to_string()),
             })

@@ -8,7 +8,7 @@ use crate::verdict::{Check, Stage};
 use btf_catalog::ProgType;
 use btf_catalog::insn::PSEUDO_FUNC;
 use btf_catalog::reach::Walk;
-use btf_catalog::require::{call_chains, invalid_insns};
+use btf_catalog::require::{call_chains, context_fault, invalid_insns};
 
 /// `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h before v7.1.
 const LEAST_MAX_FRAMES: u32 = 8;
@@ -45,6 +45,7 @@ impl Predictor<'_> {
             })
             .collect();
         checks.extend(self.by_kernel(reached));
+        checks.extend(self.context_faults(reached));
         checks.extend(self.calls(reached));
         checks
     }
@@ -89,6 +90,21 @@ impl Predictor<'_> {
             against(Stage::Load, "PTL0209", requirement, "btf.vmlinux", Some(&fact), false)
         }));
         checks
+    }
+
+    /// Accesses of the context that a program of the type and attach type may not make.
+    fn context_faults(&self, reached: &Reached) -> Vec<Check> {
+        let Some(kind) = &reached.entry.kind else { return Vec::new() };
+        let has = |witness| match self.kernel.shown(witness).support {
+            Support::Yes => Some(true),
+            Support::No => Some(false),
+            _ => None,
+        };
+        let faults = reached.reach.context.iter().filter_map(|access| {
+            let why = context_fault(kind.prog_type, kind.attach_type, access, &has)?;
+            reached.refused("PTL0219", access.insn_off, &why)
+        });
+        faults.collect()
     }
 
     fn calls(&self, reached: &Reached) -> Vec<Check> {

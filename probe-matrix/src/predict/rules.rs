@@ -8,7 +8,7 @@ use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::{Check, Outcome, Stage};
 use btf_catalog::insn::{CALL, EXIT, PSEUDO_FUNC};
 use btf_catalog::reach::{Walk, broken_flow};
-use btf_catalog::require::{context_fault, source_line};
+use btf_catalog::require::source_line;
 use btf_catalog::{HelperId, ProgType};
 
 /// The frame pointer, which programs may not write.
@@ -30,7 +30,6 @@ impl Reached<'_> {
     /// every verifier sees that the program may return what it does.
     pub(super) fn rules(&self, returns_allowed: bool) -> Vec<Check> {
         let mut checks: Vec<Check> = self.flow().into_iter().chain(self.frame_pointer()).collect();
-        checks.extend(self.context_faults());
         checks.extend(self.analysis(returns_allowed));
         checks
     }
@@ -50,15 +49,6 @@ impl Reached<'_> {
         let at = (0..self.insns.len()).filter(writes).max_by_key(|at| self.reach.walk(*at))?;
         let why = "the frame pointer may not be written";
         self.refused("PTL0222", at, why)
-    }
-
-    fn context_faults(&self) -> Vec<Check> {
-        let prog_type = self.entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type);
-        let faults = self.reach.context.iter().filter_map(|access| {
-            let why = context_fault(prog_type, access)?;
-            self.refused("PTL0219", access.insn_off, &why)
-        });
-        faults.collect()
     }
 
     /// A refusal of the instruction there, if it is walked.
