@@ -231,6 +231,9 @@ pub struct Reach {
     pub context_escapes: bool,
     /// With what walks leave the entry; empty where values were not followed ([`Reach::cut_short`]).
     pub returns: Vec<Returned>,
+    /// The maps that helpers are given, by the call's instruction and the register, 1 or 2: indices into the object's
+    /// maps, `None` where it is something else or is not known.
+    pub handed_maps: BTreeMap<(usize, u8), BTreeSet<Option<usize>>>,
     /// Bytes of stack that each function of the entry uses, in the order of [`Entry::functions`].
     pub stack: Vec<u32>,
     /// Bytes of it that are surely used.

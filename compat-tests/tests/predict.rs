@@ -94,6 +94,7 @@ fn what_every_verifier_refuses_is_blocked_and_what_it_must_find_out_is_assumed()
     for (program, expected) in [
         ("locked", (Verdict::Blocked, Some("PTL0221"))),
         ("unlocked", (Verdict::Runs, None)),
+        ("wrong_map", (Verdict::Blocked, Some("PTL0221"))),
         ("simple", (Verdict::Runs, None)),
         ("frame", (Verdict::Blocked, Some("PTL0222"))),
         ("unreached", (Verdict::Blocked, Some("PTL0222"))),

@@ -10,6 +10,7 @@ mod create;
 mod insns;
 mod map;
 mod memory;
+mod pair;
 mod reached;
 mod returns;
 mod rules;
@@ -147,6 +148,7 @@ impl Predictor<'_> {
         checks.extend(self.struct_ops(entry));
         let returns = self.returns(entry, &reached);
         checks.extend(reached.rules(returns.allowed));
+        checks.extend(reached.pairs());
         checks.extend(returns.checks);
         checks.extend(self.instructions(&reached));
         checks.extend(

@@ -64,6 +64,7 @@ pub(super) struct Explorer<'a> {
     rooted: BTreeMap<usize, bool>,
     context: BTreeSet<ContextAccess>,
     context_escapes: bool,
+    handed: BTreeMap<(usize, u8), BTreeSet<Option<usize>>>,
     returns: BTreeSet<Returned>,
     stack: Vec<u32>,
     sure_stack: Vec<u32>,
@@ -107,6 +108,7 @@ impl<'a> Explorer<'a> {
             rooted: BTreeMap::new(),
             context: BTreeSet::new(),
             context_escapes: false,
+            handed: BTreeMap::new(),
             returns: BTreeSet::new(),
             stack: vec![0; entry.functions.len().max(1)],
             sure_stack: vec![0; entry.functions.len().max(1)],
@@ -129,6 +131,7 @@ impl<'a> Explorer<'a> {
             walks: with_second_halves(self.walks, self.insns),
             context: self.context.into_iter().collect(),
             context_escapes: self.context_escapes,
+            handed_maps: self.handed,
             returns: self.returns.into_iter().collect(),
             stack: self.stack,
             sure_stack: self.sure_stack,
@@ -266,7 +269,7 @@ impl<'a> Explorer<'a> {
         if let Some(&(map, value_off)) = self.maps.get(&at) {
             return match value_off {
                 Some(off) => Value::new(Kind::Data { map, off: Some(i64::from(off)) }),
-                None => Value { soft: true, ..Value::new(Kind::Pointer) },
+                None => Value { soft: true, ..Value::new(Kind::Map { map }) },
             };
         }
         match insn.src {
@@ -322,7 +325,9 @@ impl<'a> Explorer<'a> {
                     Value::constant(number(bytes, self.object.big_endian))
                 })
             }
-            Kind::Scalar(_) | Kind::Function { .. } | Kind::Pointer => Value { vague: base.vague, ..typed },
+            Kind::Scalar(_) | Kind::Function { .. } | Kind::Map { .. } | Kind::Pointer => {
+                Value { vague: base.vague, ..typed }
+            }
         };
         let value = match value.kind {
             Kind::Scalar(scalar) if signed => {
@@ -477,6 +482,7 @@ impl<'a> Explorer<'a> {
             _ => {
                 self.callbacks(state);
                 let helper = HelperId(insn.imm as u32);
+                self.handed_maps(at, state);
                 self.written_through_arguments(Some(helper), state);
                 // Their results are pointers that are never null, which verifiers know since different versions.
                 let not_null = matches!(
@@ -508,6 +514,17 @@ impl<'a> Explorer<'a> {
         }
         if any && (1..=5).any(|reg| matches!(state.reg(reg).kind, Kind::Stack { .. } | Kind::MaybeStack)) {
             state.smear();
+        }
+    }
+
+    /// Helpers are given maps in their first or second register.
+    fn handed_maps(&mut self, at: usize, state: &State) {
+        for reg in 1..=2 {
+            let map = match state.reg(reg).kind {
+                Kind::Map { map } => Some(map),
+                _ => None,
+            };
+            self.handed.entry((at, reg)).or_default().insert(map);
         }
     }
 
@@ -674,6 +691,7 @@ pub(super) fn by_jumps(entry: &Entry, insns: &[Insn]) -> Reach {
         walks: with_second_halves(walks, insns),
         context: Vec::new(),
         context_escapes: true,
+        handed_maps: BTreeMap::new(),
         returns: Vec::new(),
         stack: vec![0; entry.functions.len().max(1)],
         sure_stack: vec![0; entry.functions.len().max(1)],

@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Context { off: Option<i32> },
     /// A place in the value of a map of global data, as index into the object's maps.
     Data { map: usize, off: Option<i64> },
+    /// A map itself, as index into the object's maps.
+    Map { map: usize },
     /// A configuration value, as index into the object's externs.
     Kconfig { ext: usize },
     /// A function of the program, by its first instruction.

@@ -140,6 +140,30 @@ fn read_only_data_decides() {
 }
 
 #[test]
+fn the_maps_that_helpers_are_given_are_known_way_by_way() {
+    let map_ref = |insn_off| MapRef { insn_off, map: insn_off / 3, value_off: None };
+    // r1 = map 0 or map 1, by what the context has; put aside and taken back.
+    let program = [
+        insn(0x61, 2, 1, 0, 0),
+        if_eq(2, 7, 3),
+        insn(LD_IMM64, 1, 0, 0, 0),
+        Insn::default(),
+        insn(0x05, 0, 0, 2, 0),
+        insn(LD_IMM64, 1, 0, 0, 0),
+        Insn::default(),
+        insn(0x7b, 10, 1, -8, 0),
+        insn(0x79, 1, 10, -8, 0),
+        helper(1),
+        RETURN,
+    ];
+    let entry = entry(&program, Vec::new(), vec![map_ref(2), map_ref(5)]);
+    let object = object(vec![MapDef::default(), MapDef::default()]);
+    let reach = reach(&object, &entry, &entry.insns, &Constants::default());
+    assert_eq!(reach.handed_maps[&(9, 1)], [Some(0), Some(1)].into());
+    assert_eq!(reach.handed_maps[&(9, 2)], [None].into());
+}
+
+#[test]
 fn numbers_survive_a_spill() {
     let spill = insn(0x7b, 10, 1, -8, 0);
     let fill = insn(0x79, 2, 10, -8, 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 // The types of a small kernel that never was: what the predictions of ../../tests/predict.rs are made for.
 // clang-19 -target bpfel -O2 -g -ffile-prefix-map=$PWD=. -fdebug-compilation-dir=. -c kernel.c -o kernel.bpfel.o && llvm-strip-19 -g kernel.bpfel.o
-enum bpf_func_id { BPF_FUNC_unspec, BPF_FUNC_map_lookup_elem, BPF_FUNC_get_current_pid_tgid = 14, BPF_FUNC_get_socket_cookie = 46, BPF_FUNC_copy_from_user = 148 } helpers;
+enum bpf_func_id { BPF_FUNC_unspec, BPF_FUNC_map_lookup_elem, BPF_FUNC_tail_call = 12, BPF_FUNC_get_current_pid_tgid = 14, BPF_FUNC_get_socket_cookie = 46, BPF_FUNC_copy_from_user = 148 } helpers;
 enum bpf_prog_type { BPF_PROG_TYPE_KPROBE = 2, BPF_PROG_TYPE_XDP = 6, BPF_PROG_TYPE_TRACING = 26, BPF_PROG_TYPE_LSM = 29 } programs;
 enum bpf_attach_type { BPF_TRACE_RAW_TP = 23, BPF_TRACE_FENTRY, BPF_TRACE_FEXIT, BPF_MODIFY_RETURN, BPF_XDP = 37 } attach;
 enum bpf_map_type { BPF_MAP_TYPE_ARRAY = 2 } maps;

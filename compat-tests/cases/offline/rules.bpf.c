@@ -4,6 +4,7 @@
 typedef unsigned long long u64;
 
 static void *(*map_lookup_elem)(void *, const void *) = (void *)1;
+static long (*tail_call)(void *, void *, unsigned int) = (void *)12;
 
 struct bpf_spin_lock {
 	unsigned int val;
@@ -27,5 +28,7 @@ SEC("xdp") int simple(unsigned int *context) { return context[0] ? 1 : 2; }
 SEC("xdp") __attribute__((naked)) int frame(void *context) { asm volatile("r10 = 0; r0 = 0; exit;"); }
 SEC("xdp") __attribute__((naked)) int unreached(void *context) { asm volatile("r0 = 0; exit; r0 = 1; exit;"); }
 SEC("xdp") __attribute__((naked)) int too_early(void *context) { asm volatile("r0 = *(u32 *)(r1 - 4); exit;"); }
+
+SEC("xdp") int wrong_map(void *context) { return tail_call(context, &guarded, 0); }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
