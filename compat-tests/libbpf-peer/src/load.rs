@@ -74,7 +74,8 @@ unsafe extern "C" fn keep(
     if level != sys::LIBBPF_WARN {
         return 0;
     }
-    let mut buffer = vec![0_u8; 1 << 20];
+    // The verifier may fill all of the 16 MiB that libbpf gives it.
+    let mut buffer = vec![0_u8; 32 << 20];
     // SAFETY: the buffer is as long as it says; format and values are libbpf's and belong together.
     unsafe { vsnprintf(buffer.as_mut_ptr().cast(), buffer.len(), format, values) };
     let message = CStr::from_bytes_until_nul(&buffer).unwrap_or_default().to_string_lossy();

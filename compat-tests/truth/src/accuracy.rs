@@ -138,7 +138,7 @@ pub fn compare(truth: &Truth, predictions: &[Prediction]) -> Report {
 }
 
 /// Whether the outcome tells of the kernel and of the entry.
-fn counts(outcome: &Outcome) -> bool {
+pub(crate) fn counts(outcome: &Outcome) -> bool {
     let phase = outcome.phase.as_str();
     !LOADERS_PART.contains(&phase) && !NOT_MEASURED.contains(&phase)
 }

@@ -9,5 +9,6 @@ pub mod accuracy;
 pub mod make;
 pub mod phase;
 pub mod predict;
+pub mod sample;
 pub mod table;
 pub mod wire;

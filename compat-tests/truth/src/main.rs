@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use truth::accuracy;
 use truth::make::{self, Plan};
 use truth::predict;
+use truth::sample;
 use truth::table::{LONG, Tables};
 
 const USAGE: &str =
@@ -13,6 +14,7 @@ const USAGE: &str =
        truth long [--tables DIRECTORY]
        truth accuracy --kernels DIRECTORY --objects DIRECTORY [--tables DIRECTORY]
                   [--kernel NAME]… [--set NAME]…
+       truth sample --kernels DIRECTORY --objects DIRECTORY [--tables DIRECTORY]
 ";
 
 fn main() -> ExitCode {
@@ -70,6 +72,10 @@ fn run(args: &[String]) -> Result<(), String> {
                 print!("{}", accuracy::compare(truth, &predictions).show(set));
             }
             Ok(())
+        }
+        "sample" => {
+            let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample");
+            sample::make(&read()?, &path("--kernels")?, &path("--objects")?, &to)
         }
         _ => Err(USAGE.to_owned()),
     }

@@ -292,7 +292,7 @@ fn extract(package: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Regular files under `directory` with this extension (any where it is empty), sorted.
-fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+pub(crate) fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     let mut pending = vec![directory.to_owned()];
     while let Some(directory) = pending.pop() {

@@ -77,7 +77,8 @@ fn read_objects(tables: &Tables, directory: &Path) -> Result<Vec<Measured>, Stri
     Ok(objects)
 }
 
-fn read_kernel(directory: &Path, release: &str, package: &str) -> Result<Kernel, String> {
+/// The kernel of a release, from its package in `directory` and what belongs to it.
+pub(crate) fn read_kernel(directory: &Path, release: &str, package: &str) -> Result<Kernel, String> {
     let base = package.replace("linux-binary-", "linux-base-");
     let names: BTreeSet<&str> = [package, &base].into();
     let paths = names.into_iter().map(|name| directory.join(name)).filter(|path| path.is_file());
@@ -93,12 +94,15 @@ fn read_kernel(directory: &Path, release: &str, package: &str) -> Result<Kernel,
 
 fn all(kernel: &Kernel, release: &str, objects: &[Measured]) -> Vec<Prediction> {
     let kernel = Offline::new(kernel);
+    let objects = objects.iter().filter(|measured| measured.releases.contains(release));
+    objects.flat_map(|measured| of_object(&kernel, release, &measured.name, &measured.object)).collect()
+}
+
+/// What loading does with each entry of an object on a node without modules.
+pub(crate) fn of_object(kernel: &Offline, release: &str, name: &str, object: &BpfObject) -> Vec<Prediction> {
     let options = Options { loaded_modules: Some(BTreeSet::new()), ..Options::default() };
-    let of_object = |measured: &Measured| {
-        let entries = predict(&measured.object, &kernel, &options).into_iter();
-        entries.map(|entry| prediction(&measured.name, release, entry)).collect::<Vec<_>>()
-    };
-    objects.iter().filter(|measured| measured.releases.contains(release)).flat_map(of_object).collect()
+    let entries = predict(object, kernel, &options).into_iter();
+    entries.map(|entry| prediction(name, release, entry)).collect()
 }
 
 fn prediction(object: &str, release: &str, entry: EntryVerdict) -> Prediction {

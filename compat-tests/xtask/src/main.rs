@@ -26,12 +26,13 @@ commands:
                   bring Debian's kernels into the cache: the newest of each series, with --all every one there is
   differential [--core-cases] [--all]
                   hold relocation against libbpf's on the cache's objects and kernels, or on the kernel's own cases
-  objects [CORPUS…]
+  objects [--whole] [CORPUS…]
                   bring objects that others wrote into the cache (libbpf-tools, xdp-tools, systemd, kernel selftests),
-                  and build the suite of compat-tests/truth/suite there
-  truth [--alone] [--kernel NAME]… [--corpus NAME]…
+                  and build the suite of compat-tests/truth/suite there; with --whole also what is in no tables
+  truth [--alone | --sample] [--kernel NAME]… [--corpus NAME]…
                   load the cache's objects on the cache's kernels, in micro-VMs, and write compat-tests/truth/tables;
-                  with --alone load each entry alone and hold the tables against that
+                  with --alone load each entry alone and hold the tables against that; with --sample choose anew
+                  what of objects, kernels and tables is committed for the tests
   accuracy [--kernel NAME]… [--set third-party|suite|selftests]…
                   predict all that compat-tests/truth measured, from the cache, and print the confusion matrices
   bench [CASE…]   time the engine beside its peers (load, load-sorted, relocate, matrix, minimize), then `portolan probe`

@@ -1,8 +1,8 @@
 //! `cargo xtask objects`: eBPF objects that other people wrote, in the cache.
 //!
 //! They come out of Debian's packages: as files, or out of the executables that embed them (C skeletons). The kernel's
-//! selftests are built from its source package, and of their thousands of entries a sample is taken: loading all takes a
-//! kernel an hour. The suite is ours and is built with the headers of such a package.
+//! selftests are built from their source packages; of their thousands of entries those are taken that are made for the
+//! verifier, since loading all takes a kernel hours. The suite is ours and is built with the headers of such a package.
 
 use crate::apt::Apt;
 use crate::command::{self, command};
@@ -11,7 +11,7 @@ use crate::suite;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// corpus, suite, packages, every how many-th object by name is taken
+/// corpus, suite, packages, what the names of the objects that are taken begin with (`-`: all are)
 const TABLE: &str = include_str!("../data/objects.tsv");
 
 /// `e_machine` of eBPF.
@@ -22,8 +22,12 @@ pub(crate) fn directory() -> PathBuf {
     command::cache().join("objects")
 }
 
-/// `[CORPUS…]`
+/// `[--whole] [CORPUS…]`: with `--whole` all objects of a package are taken.
 pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
+    let (whole, wanted) = match wanted {
+        ["--whole", wanted @ ..] => (true, wanted),
+        wanted => (false, wanted),
+    };
     let rows: Vec<[&str; 4]> = TABLE
         .lines()
         .skip(1)
@@ -41,8 +45,8 @@ pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
     make(&debs)?;
     let apt = Apt::open()?;
     let mut at = packages.iter();
-    for [corpus, suite, names, every] in rows {
-        let every = every.parse().map_err(|_| format!("{corpus}: every {every}"))?;
+    for [corpus, suite, names, begin] in rows {
+        let begin = if whole || begin == "-" { "" } else { begin };
         for package in at.by_ref().take(names.split(',').count()) {
             // Each alone: several versions of one name share neither a command line nor an answer.
             let found = apt.find(std::slice::from_ref(package))?;
@@ -58,51 +62,45 @@ pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
             let stem = file.file_stem().and_then(|stem| stem.to_str()).ok_or("a package without a name")?;
             let name = stem.rsplit_once('_').map_or(stem, |(name, _)| name);
             let to = directory().join(corpus).join(name);
-            if *corpus == *"suite" {
-                let count = suite::build(&file, &to)?;
-                println!("{corpus}\t{name}\t{count} objects");
-                continue;
-            }
-            if to.is_dir() {
-                println!("{corpus}\t{name}\twas there");
-                continue;
-            }
-            let scratch = directory().join(format!("{name}.partial"));
-            let _ = std::fs::remove_dir_all(&scratch);
-            make(&scratch)?;
-            let count = if *corpus == *"selftests" {
-                copy(&selftests::build(&file)?, every, &scratch.join("objects"))?
-            } else {
-                carve_package(&file, &scratch)?
+            // What is built here is built again where its source has changed.
+            let count = match corpus {
+                "suite" => suite::build(&file, &to)?,
+                "selftests" => copy(&selftests::build(&file)?, begin, &to)?,
+                _ if to.is_dir() => {
+                    println!("{corpus}\t{name}\twas there");
+                    continue;
+                }
+                _ => carve_package(&file, &to)?,
             };
-            let parent = directory().join(corpus);
-            make(&parent)?;
-            std::fs::rename(scratch.join("objects"), &to)
-                .map_err(|err| format!("{}: {err}", to.display()))?;
-            let _ = std::fs::remove_dir_all(&scratch);
             println!("{corpus}\t{name}\t{count} objects");
         }
     }
     Ok(())
 }
 
-/// Copies the first and then every `every`-th object that was built elsewhere in the cache; returns how many.
-fn copy(from: &Path, every: usize, to: &Path) -> Result<usize, String> {
+/// Copies the objects whose names begin so, which were built elsewhere in the cache, in place of those that were there;
+/// returns how many.
+fn copy(from: &Path, begin: &str, to: &Path) -> Result<usize, String> {
+    let _ = std::fs::remove_dir_all(to);
     make(to)?;
-    let mut files = Vec::new();
-    walk(from, &mut files)?;
-    files.sort();
     let mut count = 0;
-    for file in files.iter().step_by(every.max(1)) {
-        let to = to.join(file.file_name().unwrap_or_default());
-        std::fs::copy(file, &to).map_err(|err| format!("{}: {err}", to.display()))?;
-        count += 1;
+    for file in selftests::listed(from)? {
+        let name = file.file_name().unwrap_or_default();
+        if name.to_string_lossy().starts_with(begin) {
+            let to = to.join(name);
+            std::fs::copy(&file, &to).map_err(|err| format!("{}: {err}", to.display()))?;
+            count += 1;
+        }
     }
     Ok(count)
 }
 
-/// Unpacks the package and writes every object in it to `scratch/objects`; returns how many there were.
-fn carve_package(package: &Path, scratch: &Path) -> Result<usize, String> {
+/// Unpacks the package and writes every object in it to the directory `to`, which is there when all are; returns how many
+/// there were.
+fn carve_package(package: &Path, to: &Path) -> Result<usize, String> {
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    let scratch = to.with_file_name(format!("{name}.partial"));
+    let _ = std::fs::remove_dir_all(&scratch);
     let (root, objects) = (scratch.join("root"), scratch.join("objects"));
     make(&objects)?;
     command::run(command("dpkg-deb", &["--extract"]).arg(package).arg(&root))?;
@@ -129,6 +127,8 @@ fn carve_package(package: &Path, scratch: &Path) -> Result<usize, String> {
             std::fs::write(&to, object).map_err(|err| format!("{}: {err}", to.display()))?;
         }
     }
+    std::fs::rename(&objects, to).map_err(|err| format!("{}: {err}", to.display()))?;
+    let _ = std::fs::remove_dir_all(&scratch);
     Ok(seen.len())
 }
 

@@ -4,9 +4,11 @@ use crate::command::{self, cargo, root};
 use crate::{kernels, objects};
 
 /// `[--alone] [--kernel NAME]… [--corpus NAME]…`: boots the kernels in the cache and loads the objects in the cache on each;
-/// with `--alone` it takes no shortcut, writes nothing, and says what the tables have otherwise.
+/// with `--alone` it takes no shortcut, writes nothing, and says what the tables have otherwise. `--sample`: chooses the
+/// committed sample anew, from the tables and the cache.
 pub(crate) fn make(args: &[&str]) -> Result<(), String> {
     let (what, args) = match args {
+        ["--sample"] => return on_cache("sample", &[]),
         ["--alone", args @ ..] => ("check", args),
         args => ("make", args),
     };
@@ -21,9 +23,13 @@ pub(crate) fn make(args: &[&str]) -> Result<(), String> {
 
 /// `[--kernel NAME]… [--set NAME]…`: predicts everything that was measured, from the files in the cache, and holds it against the tables.
 pub(crate) fn accuracy(args: &[&str]) -> Result<(), String> {
-    let mut accuracy = truth(&["accuracy"]);
-    accuracy.arg("--kernels").arg(kernels::directory()).arg("--objects").arg(objects::directory());
-    command::run(accuracy.args(args))
+    on_cache("accuracy", args)
+}
+
+fn on_cache(what: &str, args: &[&str]) -> Result<(), String> {
+    let mut command = truth(&[what]);
+    command.arg("--kernels").arg(kernels::directory()).arg("--objects").arg(objects::directory());
+    command::run(command.args(args))
 }
 
 fn truth(args: &[&str]) -> std::process::Command {
