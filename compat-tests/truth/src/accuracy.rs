@@ -49,12 +49,13 @@ impl Matrix {
         self.counts.iter().map(|row| row[0] + row[1]).sum()
     }
 
+    /// Of all, in hundredths of a per cent, rounded down, so that 100 % is said of nothing less.
+    fn share(&self, part: usize) -> String {
+        let share = part * 10_000 / self.total().max(1);
+        format!("{}.{:02} %", share / 100, share % 100)
+    }
+
     fn show(&self, title: &str) -> String {
-        // Hundredths of a per cent, rounded down, so that 100 % is said of nothing less.
-        let share = |part: usize| {
-            let share = part * 10_000 / self.total().max(1);
-            format!("{}.{:02} %", share / 100, share % 100)
-        };
         let mut text = format!(
             "{title}\n{:12}{:>10}{:>10}{:>10}{:>14}\n",
             "", "runs", "blocked", "unknown", "not predicted"
@@ -67,8 +68,8 @@ impl Matrix {
             text,
             "agree {agree} of {} = {}; decided {decided} = {}",
             self.total(),
-            share(agree),
-            share(decided)
+            self.share(agree),
+            self.share(decided)
         );
         text
     }
@@ -92,6 +93,8 @@ pub struct Report {
     pub whole: Matrix,
     /// Entries alone that load on some of the kernels and not on others.
     pub varying: Matrix,
+    /// By release of the kernel.
+    pub kernels: BTreeMap<String, Matrix>,
     /// Of what was decided, by prediction and evidence: how many, and how many of them the kernel gainsays.
     pub evidence: BTreeMap<(&'static str, Evidence), (usize, usize)>,
     /// What was left out, by phase: objects, with the number of (entry, kernel).
@@ -119,9 +122,11 @@ pub fn compare(truth: &Truth, predictions: &[Prediction]) -> Report {
             let found = by_name.get(&(object.as_str(), entry.program.as_str(), release.as_str())).copied();
             let refused = outcome.phase != "ok";
             let (column, kind) = report.judge(found, refused);
-            report.whole.counts[usize::from(refused)][column] += 1;
-            if varying {
-                report.varying.counts[usize::from(refused)][column] += 1;
+            let of_kernel = report.kernels.entry(release.clone()).or_default();
+            for matrix in
+                [&mut report.whole, of_kernel].into_iter().chain(varying.then_some(&mut report.varying))
+            {
+                matrix.counts[usize::from(refused)][column] += 1;
             }
             if let Some(kind) = kind {
                 let reasons = found.map(|prediction| prediction.reasons.join("; ")).unwrap_or_default();
@@ -171,6 +176,15 @@ impl Report {
     pub fn show(&self, set: &str) -> String {
         let mut text = format!("== {set}\n\n{}\n", self.whole.show("all entries"));
         text += &self.varying.show("entries whose outcome differs between kernels");
+        text += "\nby kernel: agree; wrongly runs, wrongly blocked, not decided\n";
+        for (release, matrix) in &self.kernels {
+            let [[_, blocked, ..], [runs, ..]] = matrix.counts;
+            let (agree, total) = (matrix.agree(), matrix.total());
+            let (share, open) = (matrix.share(agree), total - matrix.decided());
+            let release = short(release);
+            let _ =
+                writeln!(text, "  {release:16}{agree:>6} of {total} = {share}; {runs}, {blocked}, {open}");
+        }
         text += "\nwhat was decided, by evidence:\n";
         for ((verdict, evidence), (all, gainsaid)) in &self.evidence {
             let _ = writeln!(text, "  {verdict}, {evidence}: {all}, of which the kernel gainsays {gainsaid}");
@@ -253,6 +267,7 @@ mod tests {
         let report = compare(&truth, &predictions);
         assert_eq!(report.whole.counts, [[1, 0, 1, 1], [1, 0, 0, 0]]);
         assert_eq!((report.whole.agree(), report.whole.decided(), report.whole.total()), (1, 2, 4));
+        assert_eq!(report.kernels["6.1"], report.whole);
         assert_eq!(report.left_out["map_create_size_unset"]["c/p/a.o"], 1);
         assert_eq!(report.evidence[&("runs", Evidence::Assumed)], (2, 1));
         let kinds: Vec<Kind> = report.disagreements.keys().map(|(kind, _)| *kind).collect();
