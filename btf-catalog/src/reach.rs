@@ -64,6 +64,8 @@ pub struct Constants {
     pub externs: Option<Resolution>,
     /// Entries that the loader leaves out.
     pub no_autoload: BTreeSet<String>,
+    /// Whether the kernel also verifies global functions that nothing calls, as before v6.8; `None` if that is not known.
+    pub verifies_uncalled: Option<bool>,
 }
 
 /// Why a constant cannot be set.

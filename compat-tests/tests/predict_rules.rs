@@ -6,7 +6,7 @@ use btf_catalog::kernel::Kernel;
 use offline::{kernel, object};
 use probe_matrix::derive::Offline;
 use probe_matrix::predict::{EntryVerdict, Options, predict};
-use probe_matrix::verdict::Verdict;
+use probe_matrix::verdict::{Outcome, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn verdicts(kernel: &Kernel, name: &str, options: &Options) -> BTreeMap<String, EntryVerdict> {
@@ -40,4 +40,21 @@ fn instructions_and_calls_that_no_verifier_takes_are_blocked() {
     }
     assert!(!codes("shallow").contains("PTL0222"));
     assert!(codes("calls_back").contains("PTL0209"), "{:?}", codes("calls_back"));
+}
+
+#[test]
+fn functions_that_are_verified_by_themselves_take_what_the_kernel_knows() {
+    let verdicts = verdicts(&kernel(), "functions.bpfel.o", &Options::default());
+    let told = |program: &str| {
+        let mut checks =
+            verdicts[program].checks.iter().filter(|check| check.requirement.contains("by itself"));
+        checks.next().map(|check| (check.code.clone(), check.outcome))
+    };
+    for program in ["takes_numbers", "takes_context", "takes_memory"] {
+        assert_eq!(told(program), None, "{program}");
+    }
+    // Perhaps the context: which structure that is, this kernel does not tell.
+    let unknown = Some(("PTL0602".to_owned(), Outcome::Undecided));
+    assert_eq!(told("takes_nothing_known"), unknown);
+    assert_eq!(told("returns_address"), Some(("PTL0225".to_owned(), Outcome::Fail)));
 }

@@ -259,7 +259,7 @@ fn every_code_of_the_table_is_given() {
     // A kernel known by its files alone.
     let files = offline::kernel();
     let kernel = Offline::new(&files);
-    let objects = ["entries", "links", "kfuncs", "rules", "returns", "maps"];
+    let objects = ["entries", "links", "kfuncs", "rules", "returns", "functions", "maps"];
     for name in objects.map(|name| format!("{name}.bpfel.o")) {
         let verdicts = predict(&offline::object(&name), &kernel, &probe_matrix::predict::Options::default());
         let reasons = verdicts.into_iter().flat_map(|verdict| verdict.load.reasons);

@@ -12,7 +12,7 @@ mod witness;
 
 pub(crate) use helper::{Condition, condition};
 pub(crate) use kfunc::CallingProgram;
-pub(crate) use target::{Arguments, Overridable};
+pub(crate) use target::{Arguments, FunctionArguments, Overridable};
 
 use crate::facts::{Evidence, Fact, Facts, Support};
 use crate::profile::{Depth, NodeProfile};

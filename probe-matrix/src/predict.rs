@@ -7,6 +7,7 @@
 
 mod asked;
 mod create;
+mod global;
 mod insns;
 mod map;
 mod memory;
@@ -14,6 +15,7 @@ mod pair;
 mod reached;
 mod returns;
 mod rules;
+mod struct_ops;
 mod target;
 
 use crate::assess::{self, against};
@@ -25,9 +27,9 @@ use asked::{Asked, KernelFiles};
 use btf_catalog::btf::essential_name;
 use btf_catalog::core::{
     CoreError, ExternOutcome, Found, KernelSide, KernelSymbol, Relocated, RelocatedEntry, Resolution,
-    StructOpsOutcome, TargetBtf,
+    TargetBtf,
 };
-use btf_catalog::object::{Entry, Extern, StructOps};
+use btf_catalog::object::{Entry, Extern};
 use btf_catalog::reach::{Constants, Walk};
 use btf_catalog::require::{EntryRequirements, Requirements};
 use btf_catalog::{AttachType, BpfObject, ProgType, TypeId};
@@ -151,6 +153,7 @@ impl Predictor<'_> {
         checks.extend(reached.pairs());
         checks.extend(returns.checks);
         checks.extend(self.instructions(&reached));
+        checks.extend(self.global_functions(&reached));
         checks.extend(
             self.externs(&reached, entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type)),
         );
@@ -271,35 +274,6 @@ impl Predictor<'_> {
             ))
         };
         walked.filter_map(check).collect()
-    }
-
-    /// The structures that the object gives to the kernel: one that does not fit costs all entries. A program that no
-    /// structure refers to is refused by its loader.
-    fn struct_ops(&self, entry: &Entry) -> Vec<Check> {
-        let Some(link) = &self.situation.struct_ops else { return Vec::new() };
-        let of = |(map, outcome): (&StructOps, &StructOpsOutcome)| {
-            let name = format!("the structure {} in the kernel", map.name);
-            match outcome {
-                StructOpsOutcome::Refused(why) => {
-                    Some(told(Stage::Load, "PTL0217", name, "btf.vmlinux", Support::No, why))
-                }
-                StructOpsOutcome::Unknown(why) => Some(undecided("PTL0217", name, "btf.vmlinux", why)),
-                StructOpsOutcome::Placed { .. } | StructOpsOutcome::Left => None,
-            }
-        };
-        let mut checks: Vec<_> = self.object.struct_ops.iter().zip(&link.outcomes).filter_map(of).collect();
-        let index = self.object.entries.iter().position(|other| other.name == entry.name);
-        let is_struct_ops = entry.kind.as_ref().is_some_and(|kind| kind.prog_type == ProgType::STRUCT_OPS);
-        if is_struct_ops && checks.is_empty() && index.is_some_and(|index| link.slots[index].is_none()) {
-            let why = "no structure that is created refers to it; its loader may set one";
-            checks.push(undecided(
-                "PTL0104",
-                format!("the member that {} stands for", entry.name),
-                "object",
-                why,
-            ));
-        }
-        checks
     }
 
     /// Reads beyond the end of the structure that programs of the type are given.

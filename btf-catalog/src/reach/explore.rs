@@ -123,9 +123,12 @@ impl<'a> Explorer<'a> {
         self.walk_from(0, State { frames: vec![start], sure: true, leaked: false }, &mut left)?;
         self.walk_roots(&mut left)?;
         // Verifiers before v6.8 look at global functions that nothing calls.
-        let uncalled = self.entry.functions.iter().skip(1).filter(|function| function.global);
-        self.roots.extend(uncalled.map(|function| (function.insn_off, false)));
-        self.walk_roots(&mut left)?;
+        if self.constants.verifies_uncalled != Some(false) {
+            let sure = self.constants.verifies_uncalled.is_some();
+            let uncalled = self.entry.functions.iter().skip(1).filter(|function| function.global);
+            self.roots.extend(uncalled.map(|function| (function.insn_off, sure)));
+            self.walk_roots(&mut left)?;
+        }
         self.raise();
         Some(Reach {
             walks: with_second_halves(self.walks, self.insns),

@@ -91,6 +91,8 @@ impl Value {
     fn low_bytes(self, byte_sz: u32) -> Value {
         match self.kind {
             _ if byte_sz == 8 => self,
+            // Bytes that were set to 0 are remembered as such, however many are written or read.
+            Kind::Scalar(scalar) if scalar.as_const() == Some(0) => Value { id: 0, ..self },
             // Verifiers before v5.16 do not follow what is spilled in fewer than 8 bytes.
             Kind::Scalar(scalar) => {
                 Value { kind: Kind::Scalar(scalar.truncated(byte_sz)), soft: true, id: 0, ..self }

@@ -9,7 +9,7 @@ use crate::uapi::HelperId;
 /// The longest chains of calls from the entry on. Calls that nothing walks count as well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CallChains {
-    /// Functions on the longest chain; the kernel allows 8, since v7.1 16.
+    /// Functions on the longest chain; the kernel allows 8, since v7.2 16.
     pub frames: u32,
     /// As above, counted anew from each function that is verified by itself, as kernels since v7.1 do.
     pub static_frames: u32,

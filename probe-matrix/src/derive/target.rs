@@ -4,7 +4,7 @@ use super::{Offline, Setting};
 use crate::facts::{Evidence, Fact, Support};
 use btf_catalog::btf::Type;
 use btf_catalog::kernel::{IdSet, Symbol};
-use btf_catalog::{Btf, BtfKind, TypeId};
+use btf_catalog::{Btf, BtfKind, ProgType, TypeId};
 use serde_json::json;
 
 /// The arguments of a function as a program that traces it gets them.
@@ -22,6 +22,17 @@ pub(crate) struct Arguments {
     pub(crate) returns: bool,
     /// The first 64 words that are numbers, or pointers to nothing that has members: what a program cannot read through.
     pub(crate) numbers: u64,
+}
+
+/// What a kernel knows of the arguments of functions that it verifies by themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FunctionArguments {
+    /// Numbers and the context.
+    Context,
+    /// Memory of a known size too, since v5.12.
+    Memory,
+    /// Tags too (`__arg_nonnull`), since v6.8.
+    Tags,
 }
 
 /// Why the return value of a function may be changed.
@@ -102,11 +113,14 @@ impl Offline<'_> {
         let entry = ["__x64_", "__arm64_", "__ia32_", "__s390x_", "__riscv_"]
             .iter()
             .any(|of| function.starts_with(of));
-        if entry && errors.is_empty() && self.shown("type:bpf_async_cmd").support != Support::No {
-            return None;
-        }
+        let all_entries = match self.shown("type:bpf_subprog_call_depth_info").support {
+            _ if !entry || !errors.is_empty() => false,
+            Support::Yes => true,
+            Support::No => false,
+            _ => return None,
+        };
         Some(Overridable {
-            by_error: addresses.any(|symbol| errors.binary_search(&symbol.address).is_ok()),
+            by_error: all_entries || addresses.any(|symbol| errors.binary_search(&symbol.address).is_ok()),
             by_set: sets.flat_map(|set| &set.ids).any(|(known, _)| *known == id),
         })
     }
@@ -127,6 +141,39 @@ impl Offline<'_> {
         let btf = self.vmlinux.as_ref()?.vmlinux();
         let function = btf.ty(btf.find_by_name_kind(name, BtfKind::Func)?);
         Some(arguments(btf, function.type_id(), 0))
+    }
+
+    /// The arguments of a function that a structure of vmlinux's types has a member for.
+    pub(crate) fn callback(&self, structure: &str, member: &str) -> Option<Arguments> {
+        let btf = self.vmlinux.as_ref()?.vmlinux();
+        let member = self.structure(structure)?.members().find(|found| found.name == member)?;
+        let pointer = btf.resolve(member.ty);
+        let proto = (pointer.kind() == BtfKind::Ptr).then(|| btf.resolve(pointer.type_id()))?;
+        (proto.kind() == BtfKind::FuncProto).then(|| arguments(btf, proto.id(), 0))
+    }
+
+    /// Name of the structure that programs of a type are given, empty where it is none: `bpf_ctx_convert` of
+    /// kernel/bpf/btf.c.
+    pub(crate) fn context_name(&self, prog_type: ProgType) -> Option<String> {
+        let btf = self.vmlinux.as_ref()?.vmlinux();
+        let member = format!("BPF_PROG_TYPE_{}_prog", prog_type.name()?.to_uppercase());
+        let found = self.structure("bpf_ctx_convert")?.members().find(|found| found.name == member)?;
+        let ty = btf.resolve(found.ty);
+        Some(if ty.is_composite() { ty.name().to_owned() } else { String::new() })
+    }
+
+    /// Told by the parameters of the function that reads them (kernel/bpf/btf.c): it filled one register's state, then all of
+    /// them, and since then a description of its own.
+    pub(crate) fn function_arguments(&self) -> Option<FunctionArguments> {
+        let btf = self.vmlinux.as_ref()?.vmlinux();
+        let function = btf.ty(btf.find_by_name_kind("btf_prepare_func_args", BtfKind::Func)?);
+        let params: Vec<&str> = btf.ty(function.type_id()).params().map(|param| param.name).collect();
+        match params[..] {
+            [_, _, "reg"] => Some(FunctionArguments::Context),
+            [_, _, "regs"] => Some(FunctionArguments::Memory),
+            [_, _] => Some(FunctionArguments::Tags),
+            _ => None,
+        }
     }
 
     /// The arguments of a tracepoint of vmlinux's types, without its own data, which programs do not see.

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 enum Witness {
     Enumerator(&'static str),
     Member(&'static str, &'static str),
+    Parameters(&'static str, &'static str),
     Struct(&'static str),
     Function(&'static str),
     Parameter(&'static str, &'static str),
@@ -47,6 +48,7 @@ fn alternative(text: &'static str) -> Alternative {
     let witness = match kind {
         "enum" => Witness::Enumerator(name),
         "member" => Witness::Member(two('.').0, two('.').1),
+        "params" => Witness::Parameters(two('/').0, two('/').1),
         "type" => Witness::Struct(name),
         "func" => Witness::Function(name),
         "param" => Witness::Parameter(two('.').0, two('.').1),
@@ -128,7 +130,9 @@ impl Offline<'_> {
             if there { (Support::Yes, what) } else { (absent, format!("no {what}")) }
         };
         match witness {
-            Witness::Enumerator(_) | Witness::Member(..) | Witness::Struct(_) if self.vmlinux.is_none() => {
+            Witness::Enumerator(_) | Witness::Member(..) | Witness::Parameters(..) | Witness::Struct(_)
+                if self.vmlinux.is_none() =>
+            {
                 no_btf()
             }
             Witness::Enumerator(name) => {
@@ -136,6 +140,15 @@ impl Offline<'_> {
             }
             Witness::Struct(name) => {
                 told(self.structure(name).is_some(), format!("struct {name} in the kernel's BTF"))
+            }
+            Witness::Parameters(name, at_least) => {
+                let called = name.split_once('.').and_then(|(name, member)| self.callback(name, member));
+                match (called, at_least.parse::<u32>()) {
+                    (Some(called), Ok(at_least)) => {
+                        told(called.count >= at_least, format!("{at_least} parameters of {name}()"))
+                    }
+                    _ => (Support::Unknown, format!("no {name}() in the kernel's BTF")),
+                }
             }
             Witness::Member(name, member) => match self.structure(name) {
                 None => (Support::Unknown, format!("no struct {name} in the kernel's BTF")),

@@ -6,7 +6,7 @@
 //! kernels that are alike in everything else.
 
 use crate::assess::{Ground, InTypes, all, tracepoint_arguments};
-use crate::derive::{Arguments, CallingProgram, Offline, Overridable};
+use crate::derive::{Arguments, CallingProgram, FunctionArguments, Offline, Overridable};
 use crate::facts::Fact;
 use btf_catalog::core::TargetBtf;
 use btf_catalog::{BtfKind, ProgType, TypeId};
@@ -90,6 +90,13 @@ questions! {
     has_symbol(name: String) -> Option<bool> = |kernel| kernel.files.has_symbol(name);
     /// [`Offline::function`].
     function(name: String) -> Option<Arguments> = |kernel| kernel.files.function(name);
+    /// [`Offline::callback`].
+    callback(structure: String, member: String) -> Option<Arguments>
+        = |kernel| kernel.files.callback(structure, member);
+    /// [`Offline::context_name`].
+    context_name(prog_type: ProgType) -> Option<String> = |kernel| kernel.files.context_name(*prog_type);
+    /// [`Offline::function_arguments`].
+    function_arguments() -> Option<FunctionArguments> = |kernel| kernel.files.function_arguments();
     /// [`Offline::tracepoint`].
     tracepoint(name: String) -> Option<Arguments> = |kernel| kernel.files.tracepoint(name);
     /// [`Offline::passes_structures`].

@@ -10,7 +10,7 @@ use btf_catalog::insn::PSEUDO_FUNC;
 use btf_catalog::reach::Walk;
 use btf_catalog::require::{call_chains, context_fault, invalid_insns};
 
-/// `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h before v7.1.
+/// `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h before v7.2.
 const LEAST_MAX_FRAMES: u32 = 8;
 /// `MAX_BPF_STACK` of include/linux/filter.h.
 const MAX_STACK_BYTE_SZ: u32 = 512;

@@ -9,6 +9,7 @@
 use super::asked::{Asked, Book, KernelFiles, Step};
 use super::{EntryVerdict, Predictor, resolve_externs};
 use crate::derive::Offline;
+use crate::facts::Support;
 use btf_catalog::BpfObject;
 use btf_catalog::core::{CoreError, RelocatedEntry, Relocator, StructOpsLink};
 use btf_catalog::reach::Constants;
@@ -78,6 +79,11 @@ impl Remembered<'_> {
         let object = self.object;
         let mut constants = self.constants.clone();
         constants.externs = kernel.types.map(|types| resolve_externs(object, kernel, types));
+        constants.verifies_uncalled = match kernel.files.shown("member:bpf_func_info_aux.called").support {
+            Support::Yes => Some(false),
+            Support::No => Some(true),
+            _ => None,
+        };
         let link = |types| StructOpsLink::new(object, types, kernel.modules_whole());
         let situation = Situation { constants, struct_ops: kernel.types.map(link) };
         let no_entry_yet = || object.entries.iter().map(|_| Vec::new()).collect();

@@ -2,7 +2,7 @@
 //! whether it has what is read.
 
 use super::reached::Reached;
-use super::{Predictor, told};
+use super::{Predictor, told, undecided};
 use crate::assess::against;
 use crate::derive::Arguments;
 use crate::facts::{Evidence, Fact, Support};
@@ -15,8 +15,12 @@ impl Predictor<'_> {
     /// kernel/bpf/{verifier,btf}.c, `bpf_lsm_verify_prog()` of kernel/bpf/bpf_lsm.c. That the kernel's types have it at
     /// all is looked at elsewhere.
     pub(super) fn target(&self, needs: &EntryRequirements, reached: &Reached, at_least: Walk) -> Vec<Check> {
-        let Some(target) = needs.target.as_deref().filter(|_| needs.attach_btf) else { return Vec::new() };
         let how = needs.attach_by.split('.').next().unwrap_or_default();
+        if let ("struct_ops", Some((structure, member))) = (how, &needs.struct_ops) {
+            let Some(arguments) = self.kernel.callback(structure, member) else { return Vec::new() };
+            return arguments_read(member, arguments, arguments.words, needs, reached, at_least);
+        }
+        let Some(target) = needs.target.as_deref().filter(|_| needs.attach_btf) else { return Vec::new() };
         let hook = format!("bpf_lsm_{target}");
         let (arguments, more) = match how {
             "tp_btf" => (self.kernel.tracepoint(target), 0),
@@ -32,19 +36,7 @@ impl Predictor<'_> {
             _ => self.function_target(target, how, arguments, needs),
         };
         let words = arguments.words + if arguments.returns { more } else { 0 };
-        let read = needs.context.end_byte;
-        if read > words * 8 {
-            let why = format!("{target} has {} arguments; byte {read} of them is read", arguments.count);
-            checks.push(of_arguments(needs, &why));
-        }
-        let number = |word: u32| word < 64 && arguments.numbers >> word & 1 == 1;
-        let through = reached.dereferenced(at_least).find(|word| number(*word));
-        checks.extend(through.map(|word| {
-            of_arguments(
-                needs,
-                &format!("word {word} of {target}'s arguments is a number; it is taken for an address"),
-            )
-        }));
+        checks.extend(arguments_read(target, arguments, words, needs, reached, at_least));
         checks
     }
 
@@ -54,8 +46,17 @@ impl Predictor<'_> {
         if self.kernel.in_set("bpf_lsm_disabled_hooks", hook) == Some(true) {
             checks.push(no("PTL0216", requirement.clone(), "no program may be made for this hook"));
         }
-        if needs.sleepable && self.kernel.in_set("sleepable_lsm_hooks", hook) == Some(false) {
-            checks.push(no("PTL0216", requirement, "programs of this hook may not sleep"));
+        // The set's name in v5.10, and since.
+        let sets = ["sleepable_lsm_hooks", "btf_sleepable_lsm_hooks"];
+        match sets.into_iter().find_map(|set| self.kernel.in_set(set, hook)) {
+            Some(false) if needs.sleepable => {
+                checks.push(no("PTL0216", requirement, "programs of this hook may not sleep"));
+            }
+            None if needs.sleepable => {
+                let why = "whether programs of this hook may sleep is not in the files";
+                checks.push(undecided("PTL0216", requirement, "btf.vmlinux", why));
+            }
+            _ => {}
         }
         if !self.object.gpl_compatible() {
             let requirement = "LSM programs under this licence".to_owned();
@@ -81,8 +82,8 @@ impl Predictor<'_> {
         // Sleeping and changing the return value are allowed where errors may be injected, but for a few of these.
         let may_sleep = overridable
             .is_none_or(|by| by.by_set || by.by_error && !listed("btf_non_sleepable_error_inject"));
-        let may_change =
-            target.starts_with("security_") || overridable.is_none_or(|by| by.by_set || by.by_error);
+        let hooked = target.starts_with("security_");
+        let may_change = hooked || overridable.is_none_or(|by| by.by_set || by.by_error);
         let refusals = [
             (arguments.untraceable, "too many arguments, a large one, or any number of them"),
             (
@@ -97,6 +98,10 @@ impl Predictor<'_> {
         let refused = refusals.into_iter().filter(|(refused, _)| *refused);
         let mut checks: Vec<Check> =
             refused.map(|(_, why)| no("PTL0216", format!("function {target} can be traced"), why)).collect();
+        if overridable.is_none() && (needs.sleepable || how == "fmod_ret" && !hooked) {
+            let why = "whether it may be attached to in this way is not in the files";
+            checks.push(undecided("PTL0216", format!("function {target} can be traced"), "btf.vmlinux", why));
+        }
         if kernel.has_symbol(target) == Some(false) {
             let why = "in the kernel's types, but without an address of its own";
             checks.push(no("PTL0215", format!("function {target}"), why));
@@ -107,6 +112,30 @@ impl Predictor<'_> {
 
 fn no(code: &str, requirement: String, why: &str) -> Check {
     told(Stage::Load, code, requirement, "btf.vmlinux", Support::No, why)
+}
+
+/// What is read of the first `words` words of arguments, and taken for addresses.
+fn arguments_read(
+    target: &str,
+    arguments: Arguments,
+    words: u32,
+    needs: &EntryRequirements,
+    reached: &Reached,
+    at_least: Walk,
+) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let read = needs.context.end_byte;
+    if read > words * 8 {
+        let why = format!("{target} has {} arguments; byte {read} of them is read", arguments.count);
+        checks.push(of_arguments(needs, &why));
+    }
+    let number = |word: u32| word < 64 && arguments.numbers >> word & 1 == 1;
+    let through = reached.dereferenced(at_least).find(|word| number(*word));
+    checks.extend(through.map(|word| {
+        let why = format!("word {word} of {target}'s arguments is a number; it is taken for an address");
+        of_arguments(needs, &why)
+    }));
+    checks
 }
 
 fn of_arguments(needs: &EntryRequirements, why: &str) -> Check {
