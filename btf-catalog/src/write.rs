@@ -14,7 +14,7 @@ use crate::core::{
 };
 use crate::ext::{BtfExt, ExtError};
 use crate::insn::{INSN_SZ, Insn, to_bytes};
-use crate::object::{BpfObject, Entry, ExternKind, SectionKind};
+use crate::object::{BpfObject, Entry, ExternKind, ObjectError, SectionKind};
 use crate::{Btf, ProgType};
 use bytes::Bytes;
 use elf::Elf;
@@ -54,6 +54,9 @@ pub enum WriteError {
     /// A file that is read, but whose layout is not one that can be written anew.
     #[error("the ELF file cannot be written anew: {0}")]
     Elf(String),
+    /// What was written is no object: one whose relocations contradict each other, as no compiler makes it.
+    #[error("relocated, the object cannot be read: {0}")]
+    Unreadable(#[from] ObjectError),
 }
 
 /// A relocated object.
@@ -116,6 +119,8 @@ pub fn relocated(
         }
     }
     written.bytes = elf.write()?;
+    // Whoever loads it gets nothing that is not read here as well.
+    BpfObject::parse(written.bytes.clone())?;
     Ok(written)
 }
 
