@@ -1,8 +1,8 @@
 //! `cargo xtask objects`: eBPF objects that other people wrote, in the cache.
 //!
 //! They come out of Debian's packages: as files, or out of the executables that embed them (C skeletons). The kernel's
-//! selftests are built from their source packages; of their thousands of entries those are taken that are made for the
-//! verifier, since loading all takes a kernel hours. The suite is ours and is built with the headers of such a package.
+//! selftests are built from their source packages; of their thousands of entries those are taken that say what the
+//! verifier is to make of them, since loading all takes a kernel hours. The suite is ours and is built with the headers of such a package.
 
 use crate::apt::Apt;
 use crate::command::{self, command};
@@ -11,7 +11,7 @@ use crate::suite;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// corpus, suite, packages, what the names of the objects that are taken begin with (`-`: all are)
+/// corpus, suite, packages, what the objects that are taken have among their bytes (`-`: all are)
 const TABLE: &str = include_str!("../data/objects.tsv");
 
 /// `e_machine` of eBPF.
@@ -45,8 +45,8 @@ pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
     make(&debs)?;
     let apt = Apt::open()?;
     let mut at = packages.iter();
-    for [corpus, suite, names, begin] in rows {
-        let begin = if whole || begin == "-" { "" } else { begin };
+    for [corpus, suite, names, mark] in rows {
+        let mark = if whole || mark == "-" { "" } else { mark };
         for package in at.by_ref().take(names.split(',').count()) {
             // Each alone: several versions of one name share neither a command line nor an answer.
             let found = apt.find(std::slice::from_ref(package))?;
@@ -65,7 +65,7 @@ pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
             // What is built here is built again where its source has changed.
             let count = match corpus {
                 "suite" => suite::build(&file, &to)?,
-                "selftests" => copy(&selftests::build(&file)?, begin, &to)?,
+                "selftests" => copy(&selftests::build(&file)?, mark, &to)?,
                 _ if to.is_dir() => {
                     println!("{corpus}\t{name}\twas there");
                     continue;
@@ -78,17 +78,17 @@ pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// Copies the objects whose names begin so, which were built elsewhere in the cache, in place of those that were there;
-/// returns how many.
-fn copy(from: &Path, begin: &str, to: &Path) -> Result<usize, String> {
+/// Copies the objects that have `mark` among their bytes, which were built elsewhere in the cache, in place of those that
+/// were there; returns how many.
+fn copy(from: &Path, mark: &str, to: &Path) -> Result<usize, String> {
     let _ = std::fs::remove_dir_all(to);
     make(to)?;
     let mut count = 0;
     for file in selftests::listed(from)? {
-        let name = file.file_name().unwrap_or_default();
-        if name.to_string_lossy().starts_with(begin) {
-            let to = to.join(name);
-            std::fs::copy(&file, &to).map_err(|err| format!("{}: {err}", to.display()))?;
+        let bytes = std::fs::read(&file).map_err(|err| format!("{}: {err}", file.display()))?;
+        if mark.is_empty() || bytes.windows(mark.len()).any(|window| window == mark.as_bytes()) {
+            let to = to.join(file.file_name().unwrap_or_default());
+            std::fs::write(&to, bytes).map_err(|err| format!("{}: {err}", to.display()))?;
             count += 1;
         }
     }
