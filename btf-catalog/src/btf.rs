@@ -1,7 +1,7 @@
 //! A checked view of BTF, the kernel's type information.
 //!
 //! [`Btf::parse`] walks the types once, checks every size, name and reference, and keeps the bytes as they are: what it
-//! holds beside them is one offset a type. After that every accessor is infallible. Names are found by *essential* name
+//! holds beside them is one offset a type, and which types are enumerations. After that every accessor is infallible. Names are found by *essential* name
 //! (without the `___flavour`): in the types themselves where they are sorted by name, through a hash table where they are
 //! not. Which of the two it is, is found out at the first look-up and shared by all threads.
 
@@ -95,6 +95,8 @@ pub struct Btf {
     offsets: Vec<u32>,
     /// The id of `offsets[0]`.
     first_id: u32,
+    /// The enumerations among the own types, ascending.
+    enums: Vec<TypeId>,
     strings: Range<usize>,
     /// The string offset of the first own string: the base's string bytes.
     first_str: u32,
@@ -153,6 +155,7 @@ impl Btf {
             header_len: header.len,
             offsets: Vec::with_capacity(header.types.len() / 20),
             first_id: base.as_ref().map_or(0, |base| base.type_count()),
+            enums: Vec::new(),
             first_str: base.as_ref().map_or(0, |base| base.str_end()),
             strings: header.strings.clone(),
             counts: [0; 128],
@@ -174,6 +177,11 @@ impl Btf {
     /// The ids of this BTF's own types, without the base's and without `void`.
     pub fn own_ids(&self) -> impl Iterator<Item = TypeId> + use<> {
         (self.first_id.max(1)..self.type_count()).map(TypeId)
+    }
+
+    /// This BTF's own enumerations, of either width.
+    pub fn enums(&self) -> impl Iterator<Item = Type<'_>> {
+        self.enums.iter().map(|id| self.ty(*id))
     }
 
     /// Whether the type `id` is of this BTF and not of its base.

@@ -234,9 +234,9 @@ impl<'a> Offline<'a> {
         }
         let bit: u32 = name.strip_prefix("bpf.map_flag.bit_")?.parse().ok()?;
         let btf = self.whole_vmlinux()?;
-        let enums = btf.own_ids().map(|id| btf.ty(id)).filter(|ty| ty.is_any_enum());
-        let mut of_maps =
-            enums.filter(|ty| ty.enumerators().any(|enumerator| enumerator.name == "BPF_F_NO_PREALLOC"));
+        let mut of_maps = btf
+            .enums()
+            .filter(|ty| ty.enumerators().any(|enumerator| enumerator.name == "BPF_F_NO_PREALLOC"));
         let flag = 1u64.checked_shl(bit)?;
         let known = of_maps.next()?.enumerators().any(|enumerator| enumerator.value == flag);
         (!known).then(|| {
@@ -308,9 +308,7 @@ fn version_code(version: &str) -> Option<u32> {
 }
 
 fn bpf_enumerators(btf: &Btf) -> HashSet<String> {
-    let enums = btf.own_ids().map(|id| btf.ty(id)).filter(|ty| ty.is_any_enum());
-    let names = enums.flat_map(|ty| ty.enumerators().map(|enumerator| enumerator.name));
-    names.filter(|name| name.starts_with("BPF_")).map(str::to_owned).collect()
+    btf.enums().flat_map(|ty| ty.enumerators_named("BPF_")).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

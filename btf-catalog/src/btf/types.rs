@@ -189,6 +189,16 @@ impl<'a> Type<'a> {
         (0..self.vlen() as u32).map_while(move |index| self.enumerator(index))
     }
 
+    /// The names of an enumeration's values that begin so, for who looks for few of many; none for other kinds.
+    pub fn enumerators_named(self, prefix: &str) -> impl Iterator<Item = &'a str> {
+        let each = if self.kind() == BtfKind::Enum64 { 12 } else { 8 };
+        let count = if self.is_any_enum() { self.vlen() } else { 0 };
+        let name_offs = (0..count).map(move |index| self.word(TYPE_SZ + index * each));
+        name_offs
+            .filter(move |off| self.btf.strings_from(*off).starts_with(prefix.as_bytes()))
+            .map(move |off| self.btf.string(off))
+    }
+
     fn elements(self, kind: BtfKind) -> Range<usize> {
         if self.kind() == kind { 0..self.vlen() } else { 0..0 }
     }

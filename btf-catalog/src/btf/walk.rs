@@ -24,6 +24,8 @@ struct Shape {
     /// Distance of what is looked at behind `btf_type`: `each`, or 12 for an array, whose one record is no element. Never 0
     /// where there is anything.
     stride: usize,
+    /// Whether it is an enumeration.
+    enumerates: bool,
     /// `btf_type.type` is a reference.
     refers: u32,
     /// The first word of an element is a name.
@@ -44,6 +46,7 @@ const fn shapes() -> [Shape; 128] {
             fixed: 0,
             each: 0,
             stride: usize::MAX,
+            enumerates: false,
             refers: 0,
             names: 0,
             first_refers: 0,
@@ -62,6 +65,7 @@ const fn shapes() -> [Shape; 128] {
                 fixed: TYPE_SZ + fixed,
                 each,
                 stride: if matches!(kind, K::Array) { fixed } else { each },
+                enumerates: matches!(kind, K::Enum | K::Enum64),
                 refers: mask(kind.refers()),
                 names: mask(matches!(kind, K::Struct | K::Union | K::Enum | K::Enum64 | K::FuncProto)),
                 first_refers: mask(matches!(kind, K::Datasec | K::Array)),
@@ -141,6 +145,9 @@ impl Btf {
                 return Err(bad(format!("{name} of {byte_sz} bytes, {} are left", left.len())));
             };
             self.counts[raw_kind] += 1;
+            if shape.enumerates {
+                self.enums.push(TypeId(self.type_count()));
+            }
             self.offsets.push(at as u32);
             largest = look_at::<BIG>(shape, ty, largest);
             at += byte_sz;

@@ -8,6 +8,7 @@ use probe_matrix::facts::Evidence;
 use probe_matrix::predict::EntryVerdict;
 use probe_matrix::verdict::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Programs by kernels.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -44,8 +45,8 @@ pub struct MatrixRow {
     pub section: String,
     /// Whether it is loaded unasked: neither the object nor `--no-autoload` turns that off.
     pub autoload: bool,
-    /// Its verdicts, one a kernel.
-    pub verdicts: Vec<KernelVerdict>,
+    /// Its verdicts, one a kernel. Equal ones are one.
+    pub verdicts: Vec<Arc<KernelVerdict>>,
 }
 
 /// The verdict on a program on one kernel, decided from files.
@@ -64,6 +65,19 @@ pub struct KernelVerdict {
     pub reasons: Vec<Reason>,
 }
 
+impl KernelEntry {
+    /// What is told of a kernel beside the verdicts.
+    pub fn of(kernel: &Offline) -> KernelEntry {
+        let about = kernel.kernel();
+        KernelEntry {
+            name: about.release.clone().unwrap_or_else(|| about.sources.join(", ")),
+            arch: about.arch.clone(),
+            sources: about.sources.clone(),
+            notes: kernel.notes(),
+        }
+    }
+}
+
 impl Matrix {
     /// The programs of these objects by digest, not judged yet.
     pub fn new<'a>(objects: impl Iterator<Item = (&'a str, &'a (BpfObject, Constants))>) -> Matrix {
@@ -79,24 +93,20 @@ impl Matrix {
         Matrix { kernels: Vec::new(), rows: rows.collect() }
     }
 
-    /// Adds a kernel with the verdicts on all objects, in their order.
-    pub fn judge(&mut self, kernel: &Offline, verdicts: impl Iterator<Item = Vec<EntryVerdict>>) {
-        let about = kernel.kernel();
-        self.kernels.push(KernelEntry {
-            name: about.release.clone().unwrap_or_else(|| about.sources.join(", ")),
-            arch: about.arch.clone(),
-            sources: about.sources.clone(),
-            notes: kernel.notes(),
-        });
-        for (row, entry) in self.rows.iter_mut().zip(verdicts.flatten()) {
+    /// Adds a kernel with the verdicts on all entries of all objects, in their order.
+    pub fn judge(&mut self, kernel: KernelEntry, verdicts: &[Arc<EntryVerdict>]) {
+        self.kernels.push(kernel);
+        for (row, entry) in self.rows.iter_mut().zip(verdicts) {
             let overall = entry.overall();
-            row.verdicts.push(KernelVerdict {
+            let verdict = KernelVerdict {
                 verdict: overall.verdict,
                 load: entry.load.verdict,
                 attach: entry.attach.verdict,
                 evidence: overall.evidence,
                 reasons: overall.reasons,
-            });
+            };
+            let known = row.verdicts.iter().rev().find(|known| ***known == verdict).map(Arc::clone);
+            row.verdicts.push(known.unwrap_or_else(|| Arc::new(verdict)));
         }
     }
 

@@ -6,19 +6,25 @@ use crate::exit::{Exit, Failure, bad_input};
 use crate::render::screen::Screen;
 use crate::render::{self, json, scan as view};
 use crate::report::Document;
-use crate::report::matrix::Matrix;
+use crate::report::matrix::{KernelEntry, Matrix};
 use crate::report::scan::{Parsed, ScanReport};
 use crate::run::kernel as kernel_store;
 use anyhow::{Context, anyhow};
 use btf_catalog::BpfObject;
-use btf_catalog::kernel::{self, Kernel};
+use btf_catalog::kernel;
 use btf_catalog::reach::{ConstantError, Constants};
 use btf_catalog::scan::{Finder, Finds, Limits, files};
+use btf_catalog::store::{Record, Store};
 use probe_matrix::derive::Offline;
-use probe_matrix::predict::{Options, predict};
+use probe_matrix::predict::{EntryVerdict, Predictions};
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Threads that read kernels: each has one in memory, with its modules.
+const THREADS: usize = 4;
 
 /// Bytes of an object's name in the name of the file that it is written to.
 const NAME_MAX: usize = 80;
@@ -104,7 +110,8 @@ fn parse(args: &ScanArgs, finds: &Finds) -> Result<Vec<Parsed>, Failure> {
     Ok(parsed)
 }
 
-/// Judges every program that was found on every kernel that was given, one kernel after the other.
+/// Judges every program that was found on every kernel that was given. Kernels are shared out among threads, neighbours
+/// to the same one: what they have in common is decided once.
 fn matrix(args: &ScanArgs, finds: &Finds, parsed: &[Parsed]) -> Result<Matrix, Failure> {
     let objects = finds.objects.iter().zip(parsed);
     let objects = objects.filter_map(|(found, parsed)| Some((found, parsed.as_ref().ok()?)));
@@ -112,43 +119,85 @@ fn matrix(args: &ScanArgs, finds: &Finds, parsed: &[Parsed]) -> Result<Matrix, F
     if objects.iter().all(|(_, (object, _))| object.entries.is_empty()) {
         return Err(bad_input(anyhow!("no program was found that could be judged on a kernel")));
     }
+    let store = args.store.as_deref().map(|store| kernel_store::open(Some(store))).transpose()?;
+    let sources = sources(args, store.as_ref())?;
+    let programs: Vec<_> = objects.iter().map(|(_, parsed)| *parsed).collect();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+    let shares = sources.chunks(sources.len().div_ceil(threads).max(1));
+    let judged: Vec<_> = std::thread::scope(|scope| {
+        let (store, programs) = (store.as_ref(), &programs);
+        let judge = |share| scope.spawn(move || judge(share, store, programs));
+        let threads: Vec<_> = shares.map(judge).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
     let mut matrix = Matrix::new(objects.iter().map(|(digest, parsed)| (digest.as_str(), *parsed)));
-    let mut judge = |kernel: &Kernel| {
-        let offline = Offline::new(kernel);
-        let verdicts = objects.iter().map(|(_, (object, constants))| {
-            let options = Options { constants: Some(constants.clone()), ..Options::default() };
-            predict(object, &offline, &options)
-        });
-        matrix.judge(&offline, verdicts);
-    };
-    let unreadable = |error: anyhow::Error| bad_input(error.context("the kernels cannot be read"));
-    // A path that is not there is a kernel of the store.
-    let in_store = |path: &&PathBuf| args.store.is_some() && !path.exists();
-    let (stored, files): (Vec<&PathBuf>, Vec<&PathBuf>) = args.kernels.iter().partition(in_store);
-    for group in kernel::groups(&files).map_err(|error| unreadable(error.into()))? {
-        let kernels = kernel::read(&group, kernel::Options::ALL).map_err(|error| unreadable(error.into()))?;
-        kernels.iter().for_each(&mut judge);
-    }
-    if let Some(store) = args.store.as_deref().map(|store| kernel_store::open(Some(store))).transpose()? {
-        let mut records = Vec::new();
-        for selector in &stored {
-            records.extend(kernel_store::find(&store, &selector.display().to_string())?);
-        }
-        if args.kernels.is_empty() {
-            let listing = store.list().map_err(|error| unreadable(error.into()))?;
-            if let Some(error) = listing.damaged.into_iter().next() {
-                return Err(unreadable(error.into()));
-            }
-            records = listing.records;
-        }
-        for record in &records {
-            judge(&store.kernel(record).map_err(|error| unreadable(error.into()))?);
+    for share in judged {
+        for (kernel, verdicts) in share.map_err(unreadable)? {
+            matrix.judge(kernel, &verdicts);
         }
     }
     if matrix.kernels.is_empty() {
         return Err(bad_input(anyhow!("no kernel is in what --kernel and --store name")));
     }
     Ok(matrix)
+}
+
+fn unreadable(error: anyhow::Error) -> Failure {
+    bad_input(error.context("the kernels cannot be read"))
+}
+
+/// Where kernels are read from.
+enum Source {
+    /// The files of one kernel, or one file that has several.
+    Files(Vec<PathBuf>),
+    /// One of the store.
+    Stored(Box<Record>),
+}
+
+fn sources(args: &ScanArgs, store: Option<&Store>) -> Result<Vec<Source>, Failure> {
+    // A path that is not there is a kernel of the store.
+    let in_store = |path: &&PathBuf| store.is_some() && !path.exists();
+    let (stored, files): (Vec<&PathBuf>, Vec<&PathBuf>) = args.kernels.iter().partition(in_store);
+    let groups = kernel::groups(&files).map_err(|error| unreadable(error.into()))?;
+    let mut sources: Vec<_> = groups.into_iter().map(Source::Files).collect();
+    let Some(store) = store else { return Ok(sources) };
+    let mut records = Vec::new();
+    for selector in &stored {
+        records.extend(kernel_store::find(store, &selector.display().to_string())?);
+    }
+    if args.kernels.is_empty() {
+        let listing = store.list().map_err(|error| unreadable(error.into()))?;
+        if let Some(error) = listing.damaged.into_iter().next() {
+            return Err(unreadable(error.into()));
+        }
+        records = listing.records;
+    }
+    sources.extend(records.into_iter().map(|record| Source::Stored(Box::new(record))));
+    Ok(sources)
+}
+
+/// Judges the programs on the kernels of a thread's share, one after the other: no more than one is in memory.
+fn judge(
+    sources: &[Source],
+    store: Option<&Store>,
+    programs: &[&(BpfObject, Constants)],
+) -> anyhow::Result<Vec<(KernelEntry, Vec<Arc<EntryVerdict>>)>> {
+    let objects = programs.iter().map(|(object, constants)| (object, Some(constants.clone())));
+    let mut predictions = Predictions::new(objects);
+    let mut judged = Vec::new();
+    for source in sources {
+        let kernels = match (source, store) {
+            (Source::Files(files), _) => kernel::read(files, kernel::Options::ALL)?,
+            (Source::Stored(record), Some(store)) => vec![store.kernel(record)?],
+            (Source::Stored(_), None) => Vec::new(),
+        };
+        for kernel in &kernels {
+            let offline = Offline::new(kernel);
+            let verdicts = predictions.on(&offline, None).into_iter().flatten().collect();
+            judged.push((KernelEntry::of(&offline), verdicts));
+        }
+    }
+    Ok(judged)
 }
 
 /// Writes each object to a file named after it and its digest. A file that is there already is kept: the same bytes are

@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 const TIMES: usize = 11;
+const VERDICTS: usize = 3;
 const KERNELS: usize = 10;
 
 fn parsed() -> Result<Vec<BpfObject>, String> {
@@ -117,12 +118,16 @@ impl Case for Matrix {
 
     fn title(&self) -> String {
         let kernels = kernels().map_or(0, |kernels| kernels.len());
-        format!("all objects for all {kernels} kernels, their BTF alone, files read each time")
+        format!(
+            "a verdict on every program of all objects for all {kernels} kernels, of which their BTF is known; files are \
+             read each time"
+        )
     }
 
     fn peers(&self) -> Vec<(&'static str, Result<(), String>)> {
         vec![
-            ("portolan, verdicts", Ok(())),
+            ("portolan, one thread", Ok(())),
+            ("portolan, two threads", Ok(())),
             ("portolan, relocation alone", Ok(())),
             ("bpftool gen min_core_btf", bpftool()),
         ]
@@ -131,18 +136,18 @@ impl Case for Matrix {
     fn turn(&self, peer: &str) -> Result<Turn, String> {
         let kernels = kernels()?;
         match peer {
-            "portolan, verdicts" => repeat(1, || {
+            "portolan, one thread" => repeat(VERDICTS, || judge(&parsed()?, &kernels)),
+            "portolan, two threads" => repeat(VERDICTS, || {
                 let objects = parsed()?;
-                let mut predictions = Predictions::new(objects.iter().map(|object| (object, None)));
-                let mut verdicts = 0;
-                for path in &kernels {
-                    let kernel = Kernel { btf: Some(read(path)?.into()), ..Kernel::default() };
-                    let verdicts_here = predictions.on(&Offline::new(&kernel), None);
-                    verdicts += verdicts_here.iter().map(Vec::len).sum::<usize>();
-                }
-                Ok(verdicts)
+                // Neighbours have most in common.
+                let (older, newer) = kernels.split_at(kernels.len() / 2);
+                std::thread::scope(|scope| {
+                    let newer = scope.spawn(|| judge(&objects, newer));
+                    let older = judge(&objects, older)?;
+                    Ok(older + newer.join().map_err(|_| "a thread panicked")??)
+                })
             }),
-            "portolan, relocation alone" => repeat(1, || {
+            "portolan, relocation alone" => repeat(VERDICTS, || {
                 let objects = parsed()?;
                 let mut answered = 0;
                 for path in &kernels {
@@ -155,6 +160,16 @@ impl Case for Matrix {
     }
 }
 
+fn judge(objects: &[BpfObject], kernels: &[PathBuf]) -> Result<usize, String> {
+    let mut predictions = Predictions::new(objects.iter().map(|object| (object, None)));
+    let mut verdicts = 0;
+    for path in kernels {
+        let kernel = Kernel { btf: Some(read(path)?.into()), ..Kernel::default() };
+        verdicts += predictions.on(&Offline::new(&kernel), None).iter().map(Vec::len).sum::<usize>();
+    }
+    Ok(verdicts)
+}
+
 fn bpftool() -> Result<(), String> {
     let version = Command::new("bpftool").arg("version").stdout(Stdio::null()).status();
     version.map(|_| ()).map_err(|error| format!("bpftool: {error}"))
@@ -163,18 +178,25 @@ fn bpftool() -> Result<(), String> {
 /// One `bpftool gen min_core_btf` of all objects a kernel.
 fn minimize_by_bpftool(times: usize, kernels: &[PathBuf]) -> Result<Turn, String> {
     let paths = objects()?;
-    repeat(times, || {
+    let minimize = |command: &mut Command, kernel: &Path| {
+        command.args(["gen", "min_core_btf"]).arg(kernel).arg("/dev/null").args(&paths);
+        command.stdout(Stdio::null()).output().map_err(|error| error.to_string())
+    };
+    let turn = repeat(times, || {
         for path in kernels {
-            let mut command = Command::new("bpftool");
-            command.args(["gen", "min_core_btf"]).arg(path).arg("/dev/null").args(&paths);
-            let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-            let status = status.map_err(|error| error.to_string())?;
+            let status = minimize(&mut Command::new("bpftool"), path)?.status;
             if !status.success() {
                 return Err(format!("bpftool gen min_core_btf: {status}"));
             }
         }
         Ok(())
-    })
+    })?;
+    // Its own memory, as GNU time tells it on the last line; this process has none to speak of.
+    let last = kernels.last().ok_or("no kernels")?;
+    let timed = minimize(Command::new("/usr/bin/time").args(["--format", "%M", "bpftool"]), last)?;
+    let told = String::from_utf8_lossy(&timed.stderr);
+    let peak_kib = told.lines().last().and_then(|line| line.trim().parse().ok());
+    Ok(Turn { peak_kib: peak_kib.ok_or("GNU time tells no memory of bpftool")?, ..turn })
 }
 
 /// Minimised BTF.

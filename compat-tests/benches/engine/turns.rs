@@ -1,10 +1,13 @@
 //! Peers in turns: one process each, many rounds, the median of medians.
+//!
+//! Beside the time that passes, the time that processors worked is told: it says more where a machine is shared.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Rounds in which every peer has one turn.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 
 /// Something that several peers can do.
 pub(crate) trait Case {
@@ -22,8 +25,11 @@ pub(crate) trait Case {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     /// Median wall time of one piece of work.
-    pub(crate) median: Duration,
-    /// The most that the process had resident, in KiB.
+    pub(crate) wall: Duration,
+    /// Median time that processors worked on it, for the kernel's part too, in this process and in those that it started;
+    /// of these in steps of 10 ms.
+    pub(crate) cpu: Option<Duration>,
+    /// The most that a process had resident, in KiB.
     pub(crate) peak_kib: u64,
 }
 
@@ -38,16 +44,30 @@ pub(crate) fn repeat_on<S, T>(
     mut fresh: impl FnMut() -> Result<S, String>,
     mut work: impl FnMut(S) -> Result<T, String>,
 ) -> Result<Turn, String> {
-    let mut walls = Vec::with_capacity(times);
+    let (mut walls, mut cpus) = (Vec::with_capacity(times), Vec::with_capacity(times));
     for _ in 0..=times {
         let given = fresh()?;
-        let began = Instant::now();
+        let (began, worked) = (Instant::now(), cpu()?);
         let done = work(given)?;
         walls.push(began.elapsed());
+        cpus.push(cpu()?.saturating_sub(worked));
         drop(done);
     }
-    let walls = walls.split_off(1);
-    Ok(Turn { median: median(walls), peak_kib: peak_kib()? })
+    let (walls, cpus) = (walls.split_off(1), cpus.split_off(1));
+    Ok(Turn { wall: median(walls), cpu: Some(median(cpus)), peak_kib: peak_kib()? })
+}
+
+/// How long processors have worked for this process and for those that it waited for.
+fn cpu() -> Result<Duration, String> {
+    /// `USER_HZ` of all that Linux runs on today.
+    const TICKS: u64 = 100;
+    let own = clock_gettime(ClockId::ProcessCPUTime);
+    let own = Duration::new(own.tv_sec as u64, own.tv_nsec as u32);
+    let stat = std::fs::read_to_string("/proc/self/stat").map_err(|error| error.to_string())?;
+    // cutime and cstime, fields 16 and 17; the second may have blanks and ends with the last parenthesis.
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(13).take(2));
+    let ticks: u64 = fields.into_iter().flatten().filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(own + Duration::from_millis(ticks * 1000 / TICKS))
 }
 
 /// `VmHWM` of this process.
@@ -68,7 +88,8 @@ fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
 pub(crate) fn turn(cases: &[&dyn Case], case: &str, peer: &str) -> Result<(), String> {
     let case = find(cases, case)?;
     let turn = case.turn(peer)?;
-    println!("{} {}", turn.median.as_nanos(), turn.peak_kib);
+    let cpu = turn.cpu.map(|cpu| format!(" {}", cpu.as_nanos())).unwrap_or_default();
+    println!("{} {}{cpu}", turn.wall.as_nanos(), turn.peak_kib);
     Ok(())
 }
 
@@ -93,15 +114,26 @@ pub(crate) fn run(cases: &[&dyn Case], names: &[&str]) -> Result<(), String> {
                 of_peer.push(child(case.name(), peer)?);
             }
         }
-        let ours = turns.first().map(|(_, turns)| wall(turns)).unwrap_or_default();
+        let of = |turns: &[Turn]| {
+            let wall = median(turns.iter().map(|turn| turn.wall).collect());
+            let cpus: Vec<Duration> = turns.iter().filter_map(|turn| turn.cpu).collect();
+            (wall, (!cpus.is_empty()).then(|| median(cpus)))
+        };
+        let (ours, our_cpu) = turns.first().map(|(_, turns)| of(turns)).unwrap_or_default();
+        println!(
+            "  {:28} {:>13} {:>10} {:>13} {:>10} {:>12}",
+            "", "wall", "", "processors", "", "peak memory"
+        );
         for (peer, turns) in &turns {
             let peak_kib = median(turns.iter().map(|turn| turn.peak_kib).collect());
-            println!(
-                "  {peer:28} {:10.3} ms   {:6.2} x   {:8} KiB",
-                wall(turns).as_secs_f64() * 1e3,
-                wall(turns).as_secs_f64() / ours.as_secs_f64(),
-                peak_kib
-            );
+            let ((wall, cpu), ms) = (of(turns), |time: Duration| time.as_secs_f64() * 1e3);
+            let ratio = ms(wall) / ms(ours);
+            print!("  {peer:28} {:10.3} ms {ratio:8.2} x", ms(wall));
+            match cpu.zip(our_cpu) {
+                Some((cpu, ours)) => print!(" {:10.3} ms {:8.2} x", ms(cpu), ms(cpu) / ms(ours)),
+                None => print!(" {:>13} {:>10}", "-", "-"),
+            }
+            println!(" {peak_kib:8} KiB");
         }
         println!();
     }
@@ -117,10 +149,6 @@ fn find<'a>(cases: &[&'a dyn Case], name: &str) -> Result<&'a dyn Case, String> 
         .ok_or_else(|| format!("no case {name:?}; there are {}", known()))
 }
 
-fn wall(turns: &[Turn]) -> Duration {
-    median(turns.iter().map(|turn| turn.median).collect())
-}
-
 fn child(case: &str, peer: &str) -> Result<Turn, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new(own)
@@ -131,9 +159,11 @@ fn child(case: &str, peer: &str) -> Result<Turn, String> {
     read_turn(&output.stdout).ok_or_else(|| format!("{case}: the turn of {peer} failed: {}", output.status))
 }
 
-/// `NANOSECONDS KIB`, as a turn reports itself.
+/// `NANOSECONDS KIB [NANOSECONDS OF PROCESSORS]`, as a turn reports itself.
 pub(crate) fn read_turn(line: &[u8]) -> Option<Turn> {
-    let line = std::str::from_utf8(line).ok()?;
-    let (nanos, kib) = line.trim().split_once(' ')?;
-    Some(Turn { median: Duration::from_nanos(nanos.parse().ok()?), peak_kib: kib.parse().ok()? })
+    let numbers = std::str::from_utf8(line).ok()?.split_whitespace().map(str::parse);
+    let numbers: Vec<u64> = numbers.collect::<Result<_, _>>().ok()?;
+    let [wall, peak_kib, cpu @ ..] = &numbers[..] else { return None };
+    let cpu = cpu.first().copied().map(Duration::from_nanos);
+    Some(Turn { wall: Duration::from_nanos(*wall), cpu, peak_kib: *peak_kib })
 }
