@@ -61,6 +61,9 @@ pub struct Subject<'a> {
 pub struct Traits {
     /// Whether programs may read stack that they never wrote.
     pub reads_unset_stack: Option<bool>,
+    /// Whether reading stack below everything that was written makes it part of the stack. Otherwise such a read is refused,
+    /// whether or not stack may be read that was never written.
+    pub stack_grows_by_reads: Option<bool>,
     /// Whether it knows that a lookup in an array finds something where the key is a constant that the array has.
     pub knows_array_entries: Option<bool>,
     /// What the entry may return; `None` for anything.

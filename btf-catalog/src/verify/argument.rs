@@ -338,14 +338,13 @@ impl Walker<'_> {
             call.filled.push((number, low, all));
             return Ok(());
         }
-        let pointers = frame.holds_pointer(low, all);
+        let (pointers, allocated) = (frame.holds_pointer(low, all), frame.allocated());
         if !frame.is_set(low, all) {
-            // Of what is only filled, kernels that know of a size that it is constant ask nothing.
+            // Of what is only filled, verifiers that see a constant size ask nothing.
             if access == proto::Access::Fill && low == high && bytes.soft_constant() {
-                let why = "reads stack that was never written";
-                self.note(there.at, Refusal::doubtful(why), state.doubt);
+                self.note(there.at, Refusal::doubtful("reads stack that was never written"), state.doubt);
             } else {
-                self.unset_stack(there.at, state.doubt)
+                self.unset_stack(there.at, low, allocated, state.doubt)
                     .map_err(|refused| Refusal { sure: refused.sure && !bytes.vague, ..refused })?;
             }
         }
@@ -373,7 +372,8 @@ impl Walker<'_> {
             ArgKind::Timer => ("bpf_timer", "timers"),
             _ => ("", "pointers that maps keep"),
         };
-        if !self.has_special_fields(map) {
+        let typed = self.object.btf.is_none() || self.map(map).is_some_and(|map| map.value_type.is_some());
+        if typed && !self.has_special_fields(map) {
             return Err(Refusal::sure(format!("{} a map's value without {plural}", gives(call, reg))));
         }
         let Some(off) = value.as_pointer().and_then(Pointer::const_off) else {

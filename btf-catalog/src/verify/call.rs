@@ -111,6 +111,10 @@ impl Walker<'_> {
     /// Somebody may have written through the arguments, or keeps them.
     pub(super) fn doubt_arguments(&mut self, state: &mut State) {
         for reg in 1..=5 {
+            let reference = state.reg(reg).reference;
+            if reference != 0 {
+                state.doubt_reference(reference);
+            }
             match state.reg(reg).kind {
                 Kind::Pointer(Pointer { region: Region::Stack { .. }, .. }) => {
                     state.doubt_stack_of(state.reg(reg));

@@ -87,11 +87,18 @@ impl Call {
     fn release(&self, name: &str, state: &mut State) -> Result<(), Refusal> {
         let opaque = (1..=self.proto.args.len()).any(|reg| state.reg(reg as u8).kind == Kind::Opaque);
         if self.reference == 0 {
-            let needed = matches!(name, "sk_release" | "ringbuf_submit" | "ringbuf_discard");
-            return if needed && !opaque {
-                Err(Refusal::sure(format!("gives bpf_{name}() what it did not acquire")))
-            } else {
-                Ok(())
+            if opaque {
+                // Whatever is held may be what was given.
+                while let Some((id, _)) = state.references.first().copied() {
+                    state.doubt_reference(id);
+                }
+                return Ok(());
+            }
+            return match name {
+                "sk_release" | "ringbuf_submit" | "ringbuf_discard" => {
+                    Err(Refusal::sure(format!("gives bpf_{name}() what it did not acquire")))
+                }
+                _ => Ok(()),
             };
         }
         if !state.references.iter().any(|(id, _)| *id == self.reference) {
@@ -171,7 +178,10 @@ impl Walker<'_> {
             Returned::SockCommon => Region::Sock(Sock::Common),
             Returned::TcpSock => Region::Sock(Sock::Tcp),
             Returned::DynptrMem => return self.unmodelled("dynamic pointers"),
-            Returned::Btf(_) | Returned::PerCpu => return self.unmodelled("the kernel's own structures"),
+            Returned::Btf(_) | Returned::PerCpu => {
+                let reference = if call.proto.does(Effect::Casts) { call.reference } else { 0 };
+                return Value { reference, ..self.unmodelled("the kernel's own structures") };
+            }
         };
         let pointer = if or_null { Pointer::or_null(region) } else { Pointer::to(region) };
         let reference = if call.proto.does(Effect::Casts) { call.reference } else { 0 };

@@ -1,5 +1,6 @@
 //! Loads and stores: what may be accessed, and what a load finds.
 
+use super::Traits;
 use super::state::{Loaded, STACK_SZ, State};
 use super::value::{Kind, Pointer, Range, Region, Sock, Value};
 use super::walk::{Refusal, Walker};
@@ -106,7 +107,7 @@ impl Walker<'_> {
         if low != high {
             let all = (high - low) as usize + byte_sz;
             if !frame.is_set(low, all) {
-                self.unset_stack(at, state.doubt)?;
+                self.unset_stack(at, low, frame.allocated(), state.doubt)?;
             }
             return Ok(Value { vague: true, ..fresh });
         }
@@ -121,23 +122,30 @@ impl Walker<'_> {
                 Err(Refusal::sure(format!("reads {byte_sz} bytes of a pointer on the stack")))
             }
             Loaded::Unset => {
-                self.unset_stack(at, state.doubt)?;
+                self.unset_stack(at, low, frame.allocated(), state.doubt)?;
                 Ok(fresh)
             }
         }
     }
 
-    /// Stack is read that was never written.
-    pub(super) fn unset_stack(&mut self, at: usize, doubt: bool) -> Result<(), Refusal> {
+    /// Stack is read that was never written, from `low` of a frame on that has so many bytes `allocated`.
+    pub(super) fn unset_stack(
+        &mut self,
+        at: usize,
+        low: i64,
+        allocated: i64,
+        doubt: bool,
+    ) -> Result<(), Refusal> {
         let why = "reads stack that was never written";
-        match self.traits.reads_unset_stack {
-            Some(true) => Ok(()),
-            Some(false) => Err(Refusal::sure(why)),
-            None => {
-                self.note(at, Refusal::doubtful(why), doubt);
-                Ok(())
-            }
+        let Traits { reads_unset_stack, stack_grows_by_reads, .. } = self.traits;
+        let beyond = -low > allocated;
+        match (reads_unset_stack, stack_grows_by_reads) {
+            (Some(false), _) => return Err(Refusal::sure(why)),
+            (_, Some(false)) if beyond => return Err(Refusal::sure(why)),
+            (Some(true), grows) if grows == Some(true) || !beyond => {}
+            _ => self.note(at, Refusal::doubtful(why), doubt),
         }
+        Ok(())
     }
 
     /// Checks an access of a map's value.

@@ -167,6 +167,11 @@ impl Frame {
         Loaded::Value(Value { vague, ..Value::scalar(Scalar::of_bytes(byte_sz as u32)) })
     }
 
+    /// Bytes from the top down to the lowest place that something was ever stored at, in whole slots.
+    pub(super) fn allocated(&self) -> i64 {
+        (self.slots.len() * SLOT_SZ) as i64
+    }
+
     /// Whether something was stored at every place of `off..off + byte_sz`.
     pub(super) fn is_set(&self, off: i64, byte_sz: usize) -> bool {
         (0..byte_sz as i64).all(|at| {
@@ -180,7 +185,7 @@ impl Frame {
         (0..byte_sz as i64).any(|at| {
             let (number, at) = Frame::place(off + at);
             let slot = self.slots.get(number).unwrap_or(&EMPTY);
-            slot.bytes[at] == Byte::Spill && !matches!(slot.value.kind, Kind::Scalar(_))
+            slot.bytes[at] == Byte::Spill && matches!(slot.value.kind, Kind::Pointer(_))
         })
     }
 
@@ -306,6 +311,16 @@ impl State {
         {
             frame.doubt_stack();
         }
+    }
+
+    /// A reference may have been given back.
+    pub(super) fn doubt_reference(&mut self, reference: u32) {
+        self.references.retain(|(id, _)| *id != reference);
+        self.update(|value| {
+            if value.reference == reference {
+                *value = Value { vague: true, ..Value::OPAQUE };
+            }
+        });
     }
 
     /// Narrows a number and its copies. Verifiers before v5.11 do not follow copies of numbers.

@@ -289,3 +289,45 @@ fn returns_are_held_against_the_range() {
     assert_eq!(returning(&[insn(0xb4, 0, 0, 0, -1), RETURN], -4095, 0, true), "");
     assert!(returning(&[insn(0xb4, 0, 0, 0, -1), RETURN], -4095, 0, false).contains("returns 4294967295"));
 }
+
+#[test]
+fn what_is_not_modelled_may_be_what_is_given_back() {
+    let (lookup, release, to_tcp, uid) = (99, 86, 137, 47);
+    let found = [
+        set(0, 0),
+        store(10, -16, 0),
+        store(10, -8, 0),
+        copy(2, 10),
+        add(2, -16),
+        set(3, 16),
+        set(4, 0),
+        set(5, 0),
+        helper(lookup),
+    ];
+    let given_back = |then: &[Insn]| {
+        let tested = [if_eq(0, 0, then.len() as i16)];
+        refused("tc", &[&found[..], &tested, then, &[set(0, 0), RETURN]].concat())
+    };
+    assert_eq!(given_back(&[copy(1, 0), helper(release)]), "");
+    // As what it was cast to.
+    assert_eq!(given_back(&[copy(1, 0), helper(to_tcp), copy(1, 0), helper(release)]), "");
+    let leaked = given_back(&[copy(1, 0), helper(to_tcp)]);
+    assert!(leaked.contains("ends while it holds what instruction 8"), "{leaked}");
+    assert!(given_back(&[copy(1, 0), helper(uid)]).contains("argument 1 a socket"));
+    // An extension's arguments are those of what it stands in for.
+    assert_eq!(refused("freplace", &[insn(0x61, 2, 1, 0, 0), insn(0x71, 0, 2, 0, 0), RETURN]), "");
+}
+
+#[test]
+fn stack_that_was_never_written_is_read_as_the_kernel_lets_it() {
+    let reads = |reads_unset_stack, stack_grows_by_reads| {
+        let traits = Traits { reads_unset_stack, stack_grows_by_reads, ..Traits::default() };
+        let found = verified_as("tc", &[load(0, 10, -8), RETURN], traits);
+        (found.refused().is_some(), found.is_clean())
+    };
+    assert_eq!(reads(None, None), (false, false));
+    assert_eq!(reads(None, Some(false)), (true, false));
+    assert_eq!(reads(Some(false), None), (true, false));
+    assert_eq!(reads(Some(true), Some(true)), (false, true));
+    assert_eq!(reads(Some(true), None), (false, false));
+}

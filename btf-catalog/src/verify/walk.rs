@@ -133,6 +133,10 @@ impl<'a> Walker<'a> {
     pub(super) fn run(mut self) -> Verified {
         let mut start = Frame::new(0, 0);
         start.regs[1] = Value::pointer(Pointer::to(Region::Context));
+        if self.prog_type == ProgType::EXT {
+            // It is given what the function is given that it stands in for.
+            start.regs[1..=5].fill(self.unmodelled("what extensions are given"));
+        }
         self.walk_from(0, State::new(start));
         let global = self.entry.functions.iter().skip(1).filter(|function| function.global);
         let globals: Vec<usize> = global.map(|function| function.insn_off).collect();
