@@ -7,11 +7,13 @@
 
 mod helper;
 mod kfunc;
+mod offered;
 mod target;
 mod witness;
 
 pub(crate) use helper::{Condition, condition};
 pub(crate) use kfunc::CallingProgram;
+pub(crate) use offered::Place;
 pub(crate) use target::{Arguments, FunctionArguments, Overridable};
 
 use crate::facts::{Evidence, Fact, Facts, Support};

@@ -19,7 +19,7 @@ mod struct_ops;
 mod target;
 
 use crate::assess::{self, against};
-use crate::derive::{Condition, Offline, condition};
+use crate::derive::{Condition, Offline, Place, condition};
 use crate::facts::{Evidence, Fact, Support};
 use crate::select::reason_of;
 use crate::verdict::{Check, Outcome, Reason, Stage, Verdict};
@@ -32,7 +32,7 @@ use btf_catalog::core::{
 use btf_catalog::object::{Entry, Extern};
 use btf_catalog::reach::{Constants, Walk};
 use btf_catalog::require::{EntryRequirements, Requirements};
-use btf_catalog::{AttachType, BpfObject, ProgType, TypeId};
+use btf_catalog::{BpfObject, ProgType, TypeId};
 pub use memory::Predictions;
 use memory::Situation;
 use reached::Reached;
@@ -192,7 +192,7 @@ impl Predictor<'_> {
         let all = self.all;
         let mut checks = assess::assess_on([needs], &all.maps, all.gpl_compatible, self.kernel);
         checks.extend(left_to_loader(needs));
-        checks.extend(conditions(needs));
+        checks.extend(conditions(needs, self.kernel));
         checks.extend(self.fragments(needs));
         checks.extend(self.target(needs, reached, at_least));
         checks.extend(self.map_use(needs));
@@ -315,47 +315,26 @@ fn left_to_loader(needs: &EntryRequirements) -> Option<Check> {
 }
 
 /// Helpers that only some programs of a type are offered.
-fn conditions(needs: &EntryRequirements) -> Vec<Check> {
-    let by_trampoline = ["fentry", "fexit", "fmod_ret", "lsm"];
+fn conditions(needs: &EntryRequirements, kernel: &Asked) -> Vec<Check> {
     let how = needs.attach_by.split('.').next().unwrap_or_default();
-    let unmet = |helper: &btf_catalog::HelperId| {
-        let why = match condition(*helper)? {
-            Condition::Sleepable if !needs.sleepable => "offered to sleepable programs only",
-            Condition::Iter if how != "iter" => "offered to iterators only",
-            Condition::Attach if helper_not_at(*helper, needs.attach_type) => {
-                "not offered to programs of this attach type"
-            }
-            Condition::Trampoline if !by_trampoline.contains(&how) => {
-                "offered at fentry, fexit, fmod_ret and LSM hooks only"
-            }
-            _ => return None,
+    let place = Place {
+        prog_type: needs.prog_type,
+        attach_type: needs.attach_type.unwrap_or_default(),
+        target: needs.target.clone(),
+    };
+    let check = |helper: &btf_catalog::HelperId| {
+        let unmet = match condition(*helper) {
+            Some(Condition::Sleepable) if !needs.sleepable => Some("offered to sleepable programs only"),
+            Some(Condition::Iter) if how != "iter" => Some("offered to iterators only"),
+            _ => None,
         };
-        let fact = Fact::new(Support::No, Evidence::Derived, "helpers by type").reason(why);
+        let no = |why| Fact::new(Support::No, Evidence::Derived, "helpers by type").reason(why);
+        let fact = unmet.map(no).or_else(|| kernel.offered_at(*helper, place.clone()))?;
         let requirement = format!("helper bpf_{helper} in {}", needs.name);
         let name = format!("bpf.helper.{}.{helper}", needs.prog_type);
         Some(against(Stage::Load, "PTL0207", requirement, &name, Some(&fact), needs.guarded))
     };
-    needs.helpers.iter().filter_map(unmet).collect()
-}
-
-/// `cgroup_common_func_proto()` of kernel/bpf/cgroup.c, v6.12: where a cgroup's programs have no return value to get or set.
-fn helper_not_at(helper: btf_catalog::HelperId, attach_type: Option<AttachType>) -> bool {
-    const WITHOUT: [AttachType; 12] = [
-        AttachType::CGROUP_INET_INGRESS,
-        AttachType::CGROUP_INET_EGRESS,
-        AttachType::CGROUP_SOCK_OPS,
-        AttachType::CGROUP_UDP4_RECVMSG,
-        AttachType::CGROUP_UDP6_RECVMSG,
-        AttachType::CGROUP_UNIX_RECVMSG,
-        AttachType::CGROUP_INET4_GETPEERNAME,
-        AttachType::CGROUP_INET6_GETPEERNAME,
-        AttachType::CGROUP_UNIX_GETPEERNAME,
-        AttachType::CGROUP_INET4_GETSOCKNAME,
-        AttachType::CGROUP_INET6_GETSOCKNAME,
-        AttachType::CGROUP_UNIX_GETSOCKNAME,
-    ];
-    matches!(helper.name(), Some("get_retval" | "set_retval"))
-        && attach_type.is_some_and(|attach_type| WITHOUT.contains(&attach_type))
+    needs.helpers.iter().filter_map(check).collect()
 }
 
 /// The structure by which programs of a type see their context (include/linux/bpf_types.h).

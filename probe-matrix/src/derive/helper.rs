@@ -11,21 +11,15 @@ use std::sync::LazyLock;
 pub(crate) enum Condition {
     /// Those that may sleep.
     Sleepable,
-    /// Those that are called through a trampoline: fentry, fexit, fmod_ret, LSM hooks.
-    Trampoline,
     /// Iterators.
     Iter,
-    /// Those of some attach types, which the table does not name.
-    Attach,
 }
 
 impl Condition {
     fn words(self) -> &'static str {
         match self {
             Condition::Sleepable => "only in sleepable programs",
-            Condition::Trampoline => "only at fentry, fexit, fmod_ret and LSM hooks",
             Condition::Iter => "only in iterators",
-            Condition::Attach => "only at some attach points",
         }
     }
 }
@@ -76,9 +70,7 @@ static TABLE: LazyLock<HashMap<HelperId, Row>> = LazyLock::new(|| {
             options: options.split(',').filter(|option| *option != "-").collect(),
             condition: match *condition {
                 "sleepable" => Some(Condition::Sleepable),
-                "trampoline" => Some(Condition::Trampoline),
                 "iter" => Some(Condition::Iter),
-                "attach" => Some(Condition::Attach),
                 _ => None,
             },
             types: std::array::from_fn(|step| types(steps[step])),
@@ -136,6 +128,9 @@ impl Offline<'_> {
                 }
                 Setting::On(_) => {}
             }
+        }
+        if let Some(fact) = self.offered_to(helper, prog_type) {
+            return Some(fact);
         }
         let condition = row.condition.map(Condition::words);
         let told = |fact: Fact| condition.map_or_else(|| fact.clone(), |words| fact.clone().reason(words));

@@ -6,10 +6,10 @@
 //! kernels that are alike in everything else.
 
 use crate::assess::{Ground, InTypes, all, tracepoint_arguments};
-use crate::derive::{Arguments, CallingProgram, FunctionArguments, Offline, Overridable};
+use crate::derive::{Arguments, CallingProgram, FunctionArguments, Offline, Overridable, Place};
 use crate::facts::Fact;
 use btf_catalog::core::TargetBtf;
-use btf_catalog::{BtfKind, ProgType, TypeId};
+use btf_catalog::{BtfKind, HelperId, ProgType, TypeId};
 use std::borrow::Cow;
 use std::cell::{Ref, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -64,6 +64,9 @@ questions! {
     fact_of(name: String) -> Option<Fact> = |kernel| kernel.files.fact(name);
     /// [`Offline::shown`].
     shown(witness: &'static str) -> Fact = |kernel| kernel.files.shown(witness);
+    /// [`Offline::offered_at`].
+    offered_at(helper: HelperId, place: Place) -> Option<Fact>
+        = |kernel| kernel.files.offered_at(*helper, place);
     /// [`Offline::tells_version`].
     tells_version() -> Option<bool> = |kernel| kernel.files.tells_version();
     /// Its machine, as `uname -m` prints it.
