@@ -1,7 +1,7 @@
 //! What helpers are given, checked as `check_func_arg()` does: the register's kind, whether it may be null, the bytes that a
 //! pointer and the size after it name. Where kernels differ, a fault is doubtful.
 
-use super::fields::has_field;
+use super::fields::fields;
 use super::helper::Call;
 use super::memory::{self, Access};
 use super::state::{STACK_SZ, State};
@@ -380,7 +380,7 @@ impl Walker<'_> {
             let why = format!("{} a place in a map's value that is not constant", gives(call, reg));
             return Err(Refusal { why, sure: !value.vague });
         };
-        let begins = self.map(map).is_some_and(|map| has_field(self.object, map, off, name));
+        let begins = self.map(map).is_some_and(|map| fields(self.object, map, name).contains(&off));
         if !name.is_empty() && !begins {
             let why = format!("{} byte {off} of a map's value, where none begins", gives(call, reg));
             self.note(call.at, Refusal::doubtful(why), false);

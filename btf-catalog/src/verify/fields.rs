@@ -13,18 +13,32 @@ pub(super) fn has_special_fields(object: &BpfObject, map: &MapDef) -> bool {
     special(btf, ty, &mut left)
 }
 
-/// Whether a structure of that name is a member of a map's value, at byte `off`.
-pub(super) fn has_field(object: &BpfObject, map: &MapDef, off: i64, name: &str) -> bool {
-    let Some(btf) = &object.btf else { return false };
-    let value = map.value_type.map(|ty| btf.resolve(ty));
-    let at = |bit_off: u32| i64::from(bit_off) == off.saturating_mul(8);
-    value.is_some_and(|value| match value.kind() {
-        BtfKind::Datasec => value.secinfos().any(|(variable, at, _)| {
-            i64::from(at) == off && btf.resolve(btf.ty(variable).type_id()).name() == name
-        }),
-        _ => value.members().any(|member| at(member.bit_off) && btf.resolve(member.ty).name() == name),
-    })
+/// Where in a map's value structures of that name begin, in bytes: those that are not inside another, which all kernels
+/// find.
+pub(super) fn fields(object: &BpfObject, map: &MapDef, name: &str) -> Vec<i64> {
+    let Some((btf, ty)) = object.btf.as_ref().zip(map.value_type) else { return Vec::new() };
+    let value = btf.resolve(ty);
+    let named = |ty: TypeId| btf.resolve(ty).name() == name;
+    if value.kind() == BtfKind::Datasec {
+        let variables = value.secinfos().filter(|(variable, ..)| named(btf.ty(*variable).type_id()));
+        return variables.map(|(_, off, _)| i64::from(off)).collect();
+    }
+    value.members().filter(|member| named(member.ty)).map(|member| i64::from(member.bit_off / 8)).collect()
 }
+
+/// `btf_get_field_type()` of kernel/bpf/btf.c, v7.2.
+const KEPT: [&str; 10] = [
+    "bpf_spin_lock",
+    "bpf_res_spin_lock",
+    "bpf_timer",
+    "bpf_wq",
+    "bpf_task_work",
+    "bpf_list_head",
+    "bpf_list_node",
+    "bpf_rb_root",
+    "bpf_rb_node",
+    "bpf_refcount",
+];
 
 fn special(btf: &Btf, ty: TypeId, left: &mut usize) -> bool {
     if *left == 0 {
@@ -36,8 +50,7 @@ fn special(btf: &Btf, ty: TypeId, left: &mut usize) -> bool {
         BtfKind::Ptr => btf.ty(resolved.type_id()).kind() == BtfKind::TypeTag,
         BtfKind::Array => resolved.array().is_some_and(|array| special(btf, array.elem, left)),
         BtfKind::Struct | BtfKind::Union => {
-            resolved.name().starts_with("bpf_")
-                || resolved.members().any(|member| special(btf, member.ty, left))
+            KEPT.contains(&resolved.name()) || resolved.members().any(|member| special(btf, member.ty, left))
         }
         BtfKind::Datasec => {
             let mut variables = resolved.secinfos();

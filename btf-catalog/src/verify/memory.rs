@@ -165,7 +165,15 @@ impl Walker<'_> {
         if def.value_size == 0 || def.map_type == MapType::ARENA {
             return Ok(());
         }
-        bounded(pointer, access, i64::from(def.value_size), access.base.vague)
+        bounded(pointer, access, i64::from(def.value_size), access.base.vague)?;
+        // `struct bpf_spin_lock` has 4 bytes.
+        let (low, high) = (pointer.off + access.off, pointer.off + access.off + access.byte_sz as i64);
+        let (low, high) = (low + pointer.var.smin, high + pointer.var.umax as i64);
+        if self.locks(map).iter().any(|lock| low < lock + 4 && *lock < high) {
+            let sure = pointer.var.as_const().is_some() || !access.base.vague;
+            return Err(Refusal { why: "accesses the lock in a map's value".to_owned(), sure });
+        }
+        Ok(())
     }
 
     /// Bytes of a frozen map's value, as a number.

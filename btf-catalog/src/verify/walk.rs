@@ -2,7 +2,7 @@
 
 use super::alu::alu;
 use super::branch::{Test, Ways};
-use super::fields::has_special_fields;
+use super::fields::{fields, has_special_fields};
 use super::memory::Access;
 use super::numbers::numbers_that_matter;
 use super::state::{Frame, REGISTERS, State};
@@ -84,6 +84,8 @@ pub(super) struct Walker<'a> {
     pub(super) maps: HashMap<usize, (usize, Option<u32>)>,
     pub(super) externs: HashMap<usize, usize>,
     special: Vec<bool>,
+    /// Places of spin locks in values, by map.
+    locks: Vec<Vec<i64>>,
     points: Vec<bool>,
     live: Vec<u16>,
     numbers: Vec<u16>,
@@ -114,6 +116,9 @@ impl<'a> Walker<'a> {
             externs: entry.extern_refs.iter().map(|ext| (ext.insn_off, ext.ext)).collect(),
             special: all_maps(object)
                 .map(|map| map.is_none_or(|map| has_special_fields(object, map)))
+                .collect(),
+            locks: all_maps(object)
+                .map(|map| map.map_or_else(Vec::new, |map| fields(object, map, "bpf_spin_lock")))
                 .collect(),
             points: meeting_points(insns),
             live: live_registers(insns),
@@ -224,6 +229,11 @@ impl<'a> Walker<'a> {
 
     pub(super) fn has_special_fields(&self, map: usize) -> bool {
         self.special.get(map).copied().unwrap_or(true)
+    }
+
+    /// Where in its value the map of that number has spin locks.
+    pub(super) fn locks(&self, map: usize) -> &[i64] {
+        self.locks.get(map).map_or(&[], Vec::as_slice)
     }
 
     /// A map, by [`Region::Map`]'s number.
