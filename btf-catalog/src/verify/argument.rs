@@ -105,6 +105,7 @@ impl Walker<'_> {
             (ArgKind::Size, _) => self.size(call, arg, reg, value, state),
             (ArgKind::ConstSize, _) => match value.as_const() {
                 Some(size) => {
+                    self.lean(value.soft);
                     call.size = Some(size);
                     Ok(())
                 }
@@ -128,6 +129,13 @@ impl Walker<'_> {
                 self.of_map(call, reg, value, access, map.map_or(0, |map| map.value_size), state)
             }
             (ArgKind::Mem(access, Some(size)), Some(_)) => {
+                let off = pointer.and_then(Pointer::const_off).unwrap_or(0);
+                let aligned = matches!(region, Some(Region::Stack { .. } | Region::MapValue { .. }));
+                // What is filled are numbers, aligned to their size (`MEM_ALIGNED`).
+                if access == proto::Access::Fill && aligned && off.rem_euclid(size.into()) != 0 {
+                    let why = format!("{} a number at byte {off}, which is not aligned", gives(call, reg));
+                    return Err(Refusal::sure(why));
+                }
                 self.memory(call, reg, value, access, Bytes::constant(size.into()), state)
             }
             (ArgKind::Mem(_, None), Some(region)) => {
@@ -221,6 +229,7 @@ impl Walker<'_> {
             _ => return Err(Refusal::sure(format!("{} {} as a size", gives(call, reg), value.name()))),
         };
         call.size = Some(number.umax);
+        self.lean(value.soft);
         let constant = number.as_const().is_some();
         let refused = |what: &str| {
             let why = format!("{} a size {what}", gives(call, reg));
@@ -278,9 +287,6 @@ impl Walker<'_> {
                 if !call.proto.does(Effect::Packet) && self.prog_type != ProgType::CGROUP_SOCKOPT {
                     return Err(refusal("memory in the packet"));
                 }
-                if access != proto::Access::Read && !self.writes_packets() {
-                    return Err(refusal("memory in the packet, which it would write"));
-                }
                 memory::in_packet(pointer, there, base.vague)
             }
             Region::MapValue { map } => {
@@ -289,10 +295,10 @@ impl Walker<'_> {
                 }
                 match access {
                     proto::Access::Read => self.map_value(map, there, pointer, false),
-                    proto::Access::Fill => self.map_value(map, there, pointer, true),
-                    proto::Access::Change => {
+                    proto::Access::Fill if bytes.constant => self.map_value(map, there, pointer, true),
+                    proto::Access::Change | proto::Access::Fill => {
                         self.map_value(map, there, pointer, false)?;
-                        // Not all such writes were seen before v6.12.
+                        // Writes of sizes that are not constant, or of what is read as well, are seen since v6.12.
                         self.map_value(map, there, pointer, true)
                             .map_err(|refusal| Refusal { sure: false, ..refusal })
                     }
@@ -301,7 +307,7 @@ impl Walker<'_> {
             Region::Kconfig { .. } if access == proto::Access::Read => Ok(()),
             Region::Mem { size, writable } => {
                 if !writable && access != proto::Access::Read {
-                    let sure = access == proto::Access::Fill;
+                    let sure = access == proto::Access::Fill && bytes.constant;
                     return Err(Refusal { sure, ..refusal("memory to write that may only be read") });
                 }
                 memory::bounded(pointer, there, i64::from(size), base.vague)
@@ -327,11 +333,13 @@ impl Walker<'_> {
         bytes: Bytes,
         state: &mut State,
     ) -> Result<(), Refusal> {
+        let constant = pointer.var.as_const().is_some();
+        let placed = memory::on_stack(pointer, 0, bytes.most as i64, there.base.vague);
+        let (low, high) =
+            placed.map_err(|refused| if constant { bytes.at_most(refused) } else { refused })?;
         if bytes.most == 0 {
             return Ok(());
         }
-        let (low, high) = memory::on_stack(pointer, 0, bytes.most as i64, there.base.vague)
-            .map_err(|refused| bytes.at_most(refused))?;
         let all = (high - low) as usize + there.byte_sz;
         let Some(frame) = state.frames.get(number) else { return Ok(()) };
         if access == proto::Access::Fill && low == high && bytes.constant {

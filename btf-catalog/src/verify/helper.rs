@@ -228,13 +228,16 @@ impl Walker<'_> {
         if !arrays.contains(&map.map_type) || !constant || !(-STACK_SZ..=-4).contains(&off) || off % 4 != 0 {
             return Some(false);
         }
-        let Loaded::Value(key) = state.frames.get(frame)?.load(off, 4) else { return Some(false) };
-        let within = |key: u64| key < u64::from(map.max_entries);
-        match (self.traits.knows_array_entries, key.as_const()) {
-            (Some(false), _) => Some(false),
-            (Some(true), Some(key)) => Some(within(key)),
-            (None, Some(key)) if !within(key) => Some(false),
-            (_, None) if !key.vague => Some(false),
+        let frame = state.frames.get(frame)?;
+        let Loaded::Value(key) = frame.load(off, 4) else { return Some(false) };
+        let Some(number) = key.as_const() else { return if key.vague { None } else { Some(false) } };
+        // It must have been stored as a key: as 4 bytes of 0, or as 4 bytes in a slot of their own.
+        let whole = frame.load(off & !7, 8);
+        let alone = !matches!(whole, Loaded::Value(whole) if whole.as_const() == Some(0));
+        match self.traits.knows_array_entries {
+            Some(false) => Some(false),
+            _ if number >= u64::from(map.max_entries) || number != 0 && off % 8 != 0 => Some(false),
+            Some(true) if number == 0 && alone => Some(true),
             _ => None,
         }
     }

@@ -364,6 +364,11 @@ impl State {
             return false;
         }
         let mut ids = Ids::default();
+        if let (Some(lock), Some(other)) = (self.lock, other.lock)
+            && !ids.pair(lock, other)
+        {
+            return false;
+        }
         let of = |masks: &[u16], depth: usize| {
             let goes_on = self.frames.get(depth + 1).map_or(at, |callee| callee.call + 1);
             masks.get(goes_on).copied().unwrap_or(u16::MAX) | 1 << (REGISTERS - 1)

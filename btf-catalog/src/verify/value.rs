@@ -258,7 +258,7 @@ pub(super) struct Ids {
 
 impl Ids {
     /// Whether `old` may stand for `new`. A value without copies stands for one that has some.
-    fn pair(&mut self, old: u32, new: u32) -> bool {
+    pub(super) fn pair(&mut self, old: u32, new: u32) -> bool {
         if old == 0 {
             return true;
         }

@@ -221,6 +221,11 @@ impl<'a> Walker<'a> {
         Value::OPAQUE
     }
 
+    /// Notes that what follows relies on what some verifiers do not know.
+    pub(super) fn lean(&mut self, soft: bool) {
+        self.found.leans |= soft;
+    }
+
     /// An id that no value has.
     pub(super) fn fresh(&mut self) -> u32 {
         self.ids += 1;
@@ -338,7 +343,7 @@ impl<'a> Walker<'a> {
                 self.store(access, value, state)?;
             }
             4 | 7 => self.compute(insn, state)?,
-            _ if insn.code == EXIT => return self.leave(state),
+            _ if insn.code == EXIT => return self.leave(at, state),
             _ if insn.code == CALL => return self.call(at, insn, state),
             _ => return self.jump(at, insn, state),
         }
@@ -457,7 +462,7 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    fn leave(&mut self, state: &mut State) -> Result<Next, Refusal> {
+    fn leave(&mut self, at: usize, state: &mut State) -> Result<Next, Refusal> {
         let result = state.reg(0);
         let called_back = state.frame().callback;
         if state.frames.len() > 1 {
@@ -468,6 +473,10 @@ impl<'a> Walker<'a> {
             if let Some(callback) = called_back {
                 callback.check(result, state)?;
                 return Ok(Next::End);
+            }
+            if state.lock.is_some() {
+                // Functions may be left under a lock since v6.9.
+                self.note(at, Refusal::doubtful("leaves a function while it holds a lock"), state.doubt);
             }
             state.set(0, result);
             return Ok(Next::To(frame.call + 1));
@@ -486,7 +495,7 @@ impl<'a> Walker<'a> {
         }
         match self.traits.returns {
             Some(range) if own => {
-                self.found.leans |= result.soft;
+                self.lean(result.soft);
                 range.check(result).map(|()| Next::End)
             }
             _ => Ok(Next::End),
