@@ -79,7 +79,7 @@ impl Remembered<'_> {
         let object = self.object;
         let mut constants = self.constants.clone();
         constants.externs = kernel.types.map(|types| resolve_externs(object, kernel, types));
-        constants.verifies_uncalled = match kernel.files.shown("member:bpf_func_info_aux.called").support {
+        constants.verifies_uncalled = match asked.shown("member:bpf_func_info_aux.called").support {
             Support::Yes => Some(false),
             Support::No => Some(true),
             _ => None,
