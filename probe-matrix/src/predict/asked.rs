@@ -11,7 +11,7 @@ use crate::facts::Fact;
 use btf_catalog::core::TargetBtf;
 use btf_catalog::{BtfKind, HelperId, ProgType, TypeId};
 use std::borrow::Cow;
-use std::cell::{Ref, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
 /// Makes of each row a question, the type of its answer, and the method of [`Asked`] that asks it.
@@ -171,8 +171,8 @@ impl Book {
 /// A question and the answer that it got, by their numbers in the [`Book`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Step {
-    pub(super) question: u32,
-    pub(super) answer: u32,
+    question: u32,
+    answer: u32,
 }
 
 /// One kernel, to be asked.
@@ -214,8 +214,13 @@ impl<'k, 'b> Asked<'k, 'b> {
         self.book.borrow().asked[question as usize].1[answer as usize].clone()
     }
 
+    /// Whether the kernel answers a question of the book so.
+    pub(super) fn answers_as(&self, step: Step) -> bool {
+        self.answer(step.question) == step.answer
+    }
+
     /// The kernel's answer to a question of the book. It is found out once.
-    pub(super) fn answer(&self, question: u32) -> u32 {
+    fn answer(&self, question: u32) -> u32 {
         let mut seen = self.seen.borrow_mut();
         let at = question as usize;
         if seen.len() <= at {
@@ -241,8 +246,8 @@ impl<'k, 'b> Asked<'k, 'b> {
     }
 
     /// What was asked since.
-    pub(super) fn trail(&self) -> Ref<'_, [Step]> {
-        Ref::map(self.trail.borrow(), |trail| trail.steps.as_slice())
+    pub(super) fn trail(&self) -> Box<[Step]> {
+        self.trail.borrow().steps.as_slice().into()
     }
 }
 

@@ -3,8 +3,8 @@
 //! Kernels of one series answer nearly everything alike, and fleets have many kernels of few series. What a verdict on an
 //! entry rests on is known: the object and its constants, what the kernel makes of them before any rule is looked at (a
 //! [`Situation`], and the entry's relocated instructions), and the answers that the kernel gives while the rules are gone
-//! through. The next kernel is asked the same questions, without the rules: whether it answers alike is a walk down a
-//! [`Tree`]. Nothing else of a kernel reaches a verdict, since rules see it through [`Asked`] alone.
+//! through. The next kernel is asked the same questions, without the rules: where it answers alike, the verdict is the one
+//! that was [`Decided`]. Nothing else of a kernel reaches a verdict, since rules see it through [`Asked`] alone.
 
 use super::asked::{Asked, Book, KernelFiles, Step};
 use super::{EntryVerdict, Predictor, resolve_externs};
@@ -72,7 +72,7 @@ pub(super) struct Situation {
 }
 
 /// The relocated forms of an entry. There are none where a kernel's types are not known.
-type Forms = Vec<(Option<Result<RelocatedEntry, CoreError>>, Tree)>;
+type Forms = Vec<(Option<Result<RelocatedEntry, CoreError>>, Decided)>;
 
 impl Remembered<'_> {
     fn on(&mut self, kernel: &KernelFiles, asked: &Asked) -> Vec<Arc<EntryVerdict>> {
@@ -91,12 +91,12 @@ impl Remembered<'_> {
         let mut relocator = kernel.types.map(|types| Relocator::new(object, types));
         let verdict = |(entry, forms): (_, &mut Forms)| {
             let relocated = relocator.as_mut().map(|relocator| relocator.relocate(entry));
-            let (relocated, tree) = recall(forms, relocated, Tree::default);
-            tree.find(asked).unwrap_or_else(|| {
+            let (relocated, decided) = recall(forms, relocated, Decided::default);
+            decided.find(asked).unwrap_or_else(|| {
                 let predictor = Predictor { object, kernel: asked, situation, all: &self.all };
                 asked.begin_trail();
                 let verdict = Arc::new(predictor.entry(entry, relocated.as_ref()));
-                tree.learn(&asked.trail(), &verdict);
+                decided.0.push((asked.trail(), Arc::clone(&verdict)));
                 verdict
             })
         };
@@ -117,60 +117,19 @@ fn recall<K: PartialEq, V>(kept: &mut Vec<(K, V)>, key: K, fresh: impl FnOnce() 
     (key, value)
 }
 
-/// Which questions lead to which verdict: what is asked next depends on what was answered before, and on nothing else.
+/// Verdicts with the answers that led to them. What is asked next depends on what was answered before and on nothing else,
+/// so that no more than one of them fits a kernel.
 #[derive(Default)]
-struct Tree {
-    /// The first one is the root.
-    nodes: Vec<Node>,
-}
+struct Decided(Vec<(Box<[Step]>, Arc<EntryVerdict>)>);
 
-enum Node {
-    Asks {
-        question: u32,
-        /// By answer the place of the next node.
-        next: Vec<(u32, usize)>,
-    },
-    Tells(Arc<EntryVerdict>),
-}
-
-impl Tree {
+impl Decided {
     /// The verdict that the kernel's answers lead to, if any before led there.
-    fn find(&self, kernel: &Asked) -> Option<Arc<EntryVerdict>> {
-        let mut at = 0;
-        loop {
-            match self.nodes.get(at)? {
-                Node::Tells(verdict) => return Some(Arc::clone(verdict)),
-                Node::Asks { question, next } => {
-                    let answer = kernel.answer(*question);
-                    at = next.iter().find(|(known, _)| *known == answer)?.1;
-                }
-            }
-        }
-    }
-
-    /// Remembers the verdict that these steps led to.
-    fn learn(&mut self, steps: &[Step], verdict: &Arc<EntryVerdict>) {
-        let mut at = 0;
-        for step in steps {
-            let end = self.nodes.len();
-            if at == end {
-                self.nodes.push(Node::Asks { question: step.question, next: Vec::new() });
-            }
-            let end = self.nodes.len();
-            let next = match &mut self.nodes[at] {
-                Node::Asks { question, next } if *question == step.question => next,
-                _ => {
-                    debug_assert!(false, "after the same answers rules ask the same");
-                    return;
-                }
-            };
-            at = next.iter().find(|(known, _)| *known == step.answer).map_or(end, |(_, next)| *next);
-            if at == end {
-                next.push((step.answer, end));
-            }
-        }
-        if at == self.nodes.len() {
-            self.nodes.push(Node::Tells(Arc::clone(verdict)));
-        }
+    fn find(&mut self, kernel: &Asked) -> Option<Arc<EntryVerdict>> {
+        let fits = |(steps, _): &(Box<[Step]>, _)| steps.iter().all(|step| kernel.answers_as(*step));
+        let at = self.0.iter().rposition(fits)?;
+        let last = self.0.len() - 1;
+        // The next kernel is likely to be alike.
+        self.0.swap(at, last);
+        Some(Arc::clone(&self.0[last].1))
     }
 }
