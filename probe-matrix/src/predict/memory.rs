@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 /// Predicts the same objects for one kernel after the other, and decides only what was not decided for any before.
 ///
-/// What is kept grows with the number of different verdicts and of differently relocated entries, not of kernels. The
-/// verdicts are those of [`predict`](super::predict), whatever the order of the kernels.
+/// What is kept grows with the number of different verdicts and of differently relocated entries, not of kernels, and is
+/// bounded. The verdicts are those of [`predict`](super::predict), whatever the order of the kernels.
 pub struct Predictions<'a> {
     book: RefCell<Book>,
     objects: Vec<Remembered<'a>>,
@@ -96,13 +96,17 @@ impl Remembered<'_> {
                 let predictor = Predictor { object, kernel: asked, situation, all: &self.all };
                 asked.begin_trail();
                 let verdict = Arc::new(predictor.entry(entry, relocated.as_ref()));
-                decided.0.push((asked.trail(), Arc::clone(&verdict)));
+                push(&mut decided.0, (asked.trail(), Arc::clone(&verdict)));
                 verdict
             })
         };
         object.entries.iter().zip(entries).map(verdict).collect()
     }
 }
+
+/// So many situations of an object, forms of an entry and verdicts on a form are kept. Forms that have a number of the
+/// kernel's own in them, a type's or a function's, are other ones on every kernel.
+const MOST: usize = 64;
 
 /// What was kept under a key; kernels come in series, so that the key of the last call is tried first.
 fn recall<K: PartialEq, V>(kept: &mut Vec<(K, V)>, key: K, fresh: impl FnOnce() -> V) -> (&K, &mut V) {
@@ -111,10 +115,18 @@ fn recall<K: PartialEq, V>(kept: &mut Vec<(K, V)>, key: K, fresh: impl FnOnce() 
             let last = kept.len() - 1;
             kept.swap(at, last);
         }
-        None => kept.push((key, fresh())),
+        None => push(kept, (key, fresh())),
     }
     let (key, value) = kept.last_mut().expect("one was pushed or found");
     (key, value)
+}
+
+/// Adds what is likely to be wanted next, in place of what was not for long.
+fn push<T>(kept: &mut Vec<T>, last: T) {
+    if kept.len() == MOST {
+        kept.remove(0);
+    }
+    kept.push(last);
 }
 
 /// Verdicts with the answers that led to them. What is asked next depends on what was answered before and on nothing else,
