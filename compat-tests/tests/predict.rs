@@ -139,6 +139,21 @@ fn kernel_functions_are_called_where_they_are_there_and_meant_for_the_type() {
 }
 
 #[test]
+fn kernel_functions_are_for_gpl_compatible_programs() {
+    let verdicts = verdicts(&kernel(), "licence.bpfel.o", &Options::default());
+    assert_eq!(load(&verdicts["calls"]), (Verdict::Blocked, Some("PTL0105")));
+    assert_eq!(load(&verdicts["calls_nothing"]), (Verdict::Runs, None));
+}
+
+#[test]
+fn who_may_call_a_kernel_function_is_known_from_the_image_alone() {
+    let mut without = kernel();
+    without.image = None;
+    let verdicts = verdicts(&without, "kfuncs.bpfel.o", &Options::default());
+    assert_eq!(load(&verdicts["calls"]).0, Verdict::Unknown, "which programs it is for is not known");
+}
+
+#[test]
 fn without_files_nothing_is_known() {
     let nothing = Kernel::default();
     for (program, verdict) in verdicts(&nothing, "entries.bpfel.o", &Options::default()) {

@@ -30,7 +30,7 @@ pub struct Offline<'a> {
     kernel: &'a Kernel,
     /// Types of vmlinux, where the files have them and they can be read.
     pub vmlinux: Option<TargetBtf>,
-    /// Enumerators of vmlinux that begin with `BPF_`.
+    /// Enumerators of vmlinux that begin with `BPF_`, and the hooks of kernel functions.
     enumerators: HashSet<String>,
     modules: OnceLock<Modules>,
     inside: OnceLock<Option<Inside>>,
@@ -310,7 +310,9 @@ fn version_code(version: &str) -> Option<u32> {
 }
 
 fn bpf_enumerators(btf: &Btf) -> HashSet<String> {
-    btf.enums().flat_map(|ty| ty.enumerators_named("BPF_")).map(str::to_owned).collect()
+    let hooks = btf.find_by_name_kind("btf_kfunc_hook", BtfKind::Enum).map(|id| btf.ty(id));
+    let hooks = hooks.into_iter().flat_map(|ty| ty.enumerators_named("BTF_KFUNC_HOOK_"));
+    hooks.chain(btf.enums().flat_map(|ty| ty.enumerators_named("BPF_"))).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

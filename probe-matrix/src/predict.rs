@@ -9,6 +9,7 @@ mod asked;
 mod create;
 mod global;
 mod insns;
+mod kfunc;
 mod map;
 mod memory;
 mod pair;
@@ -32,7 +33,7 @@ use btf_catalog::core::{
 use btf_catalog::object::{Entry, Extern};
 use btf_catalog::reach::{Constants, Walk};
 use btf_catalog::require::{EntryRequirements, Requirements};
-use btf_catalog::{BpfObject, ProgType, TypeId};
+use btf_catalog::{BpfObject, ProgType};
 pub use memory::Predictions;
 use memory::Situation;
 use reached::Reached;
@@ -220,30 +221,8 @@ impl Predictor<'_> {
                 _ => None,
             }
         };
-        let called = |(name, walk): (&str, Walk)| {
-            let fact = Fact::new(Support::No, Evidence::Derived, "the kernel's BTF")
-                .reason("it is called where it is missing");
-            let name = format!("{name} of the kernel");
-            (walk > Walk::Never)
-                .then(|| against(Stage::Load, "PTL0217", name, "btf.vmlinux", Some(&fact), walk < Walk::Sure))
-        };
-        let forbidden = |(name, id, walk): (&str, TypeId, Walk)| {
-            let why = self.kernel.forbids_kfunc(id, prog_type).filter(|_| walk > Walk::Never)?;
-            let fact = Fact::new(Support::No, Evidence::Derived, "the image's sets of kfuncs").reason(why);
-            let requirement = format!("{name}() in {prog_type} programs");
-            Some(against(Stage::Load, "PTL0220", requirement, "btf.vmlinux", Some(&fact), walk < Walk::Sure))
-        };
-        let calling = reached.calling();
-        let unmet = |(name, id, walk): (&str, TypeId, Walk)| {
-            let why = self.kernel.kfunc_wants(id, calling).filter(|_| walk > Walk::Never)?;
-            let fact = Fact::new(Support::No, Evidence::Derived, "the image's sets of kfuncs").reason(why);
-            let requirement = format!("{name}() in this program");
-            Some(against(Stage::Load, "PTL0220", requirement, "btf.vmlinux", Some(&fact), walk < Walk::Sure))
-        };
         let declared = self.object.externs.iter().zip(&resolution.outcomes).filter_map(of);
-        let missing = reached.missing_calls(resolution).filter_map(called);
-        let calls = reached.kfuncs(resolution).filter_map(|call| forbidden(call).or_else(|| unmet(call)));
-        declared.chain(missing).chain(calls).collect()
+        declared.chain(self.kfunc_calls(reached, resolution, prog_type)).collect()
     }
 
     /// `BPF_F_XDP_HAS_FRAGS`, which kernels since v5.18 know.

@@ -6,6 +6,11 @@ enum bpf_prog_type { BPF_PROG_TYPE_KPROBE = 2, BPF_PROG_TYPE_XDP = 6, BPF_PROG_T
 enum bpf_attach_type { BPF_TRACE_RAW_TP = 23, BPF_TRACE_FENTRY, BPF_TRACE_FEXIT, BPF_MODIFY_RETURN, BPF_XDP = 37 } attach;
 enum bpf_map_type { BPF_MAP_TYPE_ARRAY = 2 } maps;
 
+// Programs may call functions of this kernel.
+struct bpf_kfunc_desc_tab {
+	unsigned int nr_descs;
+} kfuncs;
+
 struct xdp_md {
 	unsigned int data, data_end, data_meta;
 } packet;

@@ -1,6 +1,8 @@
 //! Who may call which kernel function: the image's sets of them, and `data/kfunc_sets.tsv`.
 
 use super::Offline;
+use crate::facts::{Evidence, Fact, Support};
+use btf_catalog::kernel::IdSet;
 use btf_catalog::{ProgType, TypeId};
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -17,25 +19,22 @@ static SETS: LazyLock<HashMap<&'static str, Option<Vec<ProgType>>>> = LazyLock::
     .collect()
 });
 
-/// Types that share what is registered for one of them: `bpf_prog_type_to_kfunc_hook()` of kernel/bpf/btf.c, v7.2, where
-/// the groups are largest.
-const GROUPS: [&[&str]; 3] = [
-    &["tracing", "tracepoint", "raw_tracepoint", "raw_tracepoint_writable", "perf_event", "lsm"],
-    &[
-        "cgroup_skb",
-        "cgroup_sock",
-        "cgroup_device",
-        "cgroup_sock_addr",
-        "cgroup_sockopt",
-        "cgroup_sysctl",
-        "sock_ops",
-    ],
-    &["lwt_out", "lwt_in", "lwt_xmit", "lwt_seg6local"],
-];
+/// The hook of each program type, and what shows it.
+static HOOKS: LazyLock<HashMap<ProgType, (&'static str, Option<&'static str>)>> = LazyLock::new(|| {
+    let rows = include_str!("../../data/kfunc_hooks.tsv").lines().filter(|line| !line.starts_with('#'));
+    let of_row = |line: &'static str| {
+        let columns: Vec<&'static str> = line.split('\t').collect();
+        let [types, hook, shown] = columns[..] else { panic!("kfunc_hooks.tsv: {line}") };
+        let named = |name| ProgType::from_name(name).expect("kfunc_hooks.tsv names program types");
+        types.split(',').map(move |name| (named(name), (hook, (shown != "-").then_some(shown))))
+    };
+    rows.flat_map(of_row).collect()
+});
 
+/// Whether what is registered for one type is for the other as well.
 fn alike(one: ProgType, other: ProgType) -> bool {
-    let in_group = |group: &[&str], of: ProgType| of.name().is_some_and(|name| group.contains(&name));
-    one == other || GROUPS.iter().any(|group| in_group(group, one) && in_group(group, other))
+    let hook = |of| HOOKS.get(&of).map(|(hook, _)| hook);
+    hook(one).is_some() && hook(one) == hook(other)
 }
 
 /// What of a program decides whether it may call a kernel function.
@@ -67,26 +66,49 @@ impl Offline<'_> {
         })
     }
 
-    /// Whether the kernel surely lets no program of this type call one of its own functions: it is in sets that are all
-    /// registered for others, or in none.
-    pub(crate) fn forbids_kfunc(&self, function: TypeId, prog_type: ProgType) -> Option<String> {
-        let sets = self.inside()?.id_sets.as_ref()?;
-        // Sets of kfuncs have flags since v6.0; before, nothing tells them from others.
-        if !sets.iter().any(|set| set.flagged) {
-            return None;
+    /// Whether programs of this type may call one of the kernel's own functions: `btf_kfunc_id_set_contains()` of
+    /// kernel/bpf/btf.c.
+    pub(crate) fn offers_kfunc(&self, function: TypeId, prog_type: ProgType) -> Fact {
+        let fact = |support, why: String| {
+            Fact::new(support, Evidence::Derived, "the image's sets of kfuncs").reason(why)
+        };
+        let calls = self.shown("type:bpf_kfunc_desc_tab");
+        if calls.support != Support::Yes {
+            return calls.reason("whether programs may call functions of this kernel at all");
         }
-        let mut found =
-            sets.iter().filter(|set| set.flagged && set.ids.iter().any(|(id, _)| *id == function));
-        let mut names = Vec::new();
-        let forbidden = found.all(|set| {
-            names.push(set.name.as_str());
-            let types = SETS.get(set.name.as_str()).and_then(Option::as_ref);
-            types.is_some_and(|types| !types.iter().any(|other| alike(*other, prog_type)))
-        });
-        forbidden.then(|| match &names[..] {
-            [] => "in no set of functions that programs may call".to_owned(),
-            names => format!("{} is for other program types", names.join(", ")),
-        })
+        let unknown = || fact(Support::Unknown, "which programs it is for is not known".to_owned());
+        let Some(sets) = self.inside().and_then(|inside| inside.id_sets.as_ref()) else { return unknown() };
+        // Sets of kfuncs have flags since v6.0; before, nothing tells them from others.
+        let of_kfuncs = |set: &&IdSet| {
+            set.flagged && !set.name.contains("fmodret") && !set.name.contains("modify_return")
+        };
+        if !sets.iter().any(|set| set.flagged) {
+            return unknown();
+        }
+        let found = sets.iter().filter(of_kfuncs).filter(|set| set.ids.iter().any(|(id, _)| *id == function));
+        let names: Vec<&str> = found.map(|set| set.name.as_str()).collect();
+        if names.is_empty() {
+            return fact(Support::No, "in no set of functions that programs may call".to_owned());
+        }
+        let mut known = true;
+        for name in &names {
+            match SETS.get(name) {
+                Some(None) => return fact(Support::Yes, format!("{name} is for all program types")),
+                Some(Some(types)) if types.iter().any(|other| alike(*other, prog_type)) => {
+                    let shown = HOOKS.get(&prog_type).and_then(|(_, shown)| *shown);
+                    let yes = || fact(Support::Yes, format!("{name} is for {prog_type} programs"));
+                    return shown.map_or_else(yes, |shown| self.shown(shown));
+                }
+                Some(Some(_)) => {}
+                None => known = false,
+            }
+        }
+        let names = names.join(", ");
+        if known {
+            fact(Support::No, format!("{names} is for other program types"))
+        } else {
+            fact(Support::Unknown, format!("which programs {names} is for is not known"))
+        }
     }
 }
 
@@ -95,10 +117,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tracepoints_call_what_tracing_programs_do() {
+    fn types_of_one_hook_share_their_functions() {
         assert!(alike(ProgType::TRACEPOINT, ProgType::TRACING));
+        assert!(alike(ProgType::CGROUP_SKB, ProgType::CGROUP_SOCK));
         assert!(!alike(ProgType::XDP, ProgType::TRACING));
+        assert!(!alike(ProgType::SK_LOOKUP, ProgType::SK_LOOKUP), "has no hook");
         assert!(SETS["common_btf_ids"].is_none());
-        assert!(GROUPS.iter().copied().flatten().all(|name| ProgType::from_name(name).is_some()));
+        let all = SETS.values().flatten().flatten();
+        assert_eq!(all.filter(|prog_type| !HOOKS.contains_key(prog_type)).count(), 0);
     }
 }

@@ -88,9 +88,10 @@ impl Offline<'_> {
         Some(Fact::new(said.support, said.evidence, "the kernel's files").reason(said.reason.clone()))
     }
 
-    /// What one witness shows, in the words of the table. One of kinship (`~`) is `assumed`.
+    /// What a witness shows, or one of alternatives, in the words of the table. One of kinship (`~`) is `assumed`.
     pub(crate) fn shown(&self, witness: &'static str) -> Fact {
-        let said = self.one_of(&[alternative(witness)]);
+        let alternatives: Vec<_> = witness.split('|').map(alternative).collect();
+        let said = self.one_of(&alternatives);
         Fact::new(said.support, said.evidence, "the kernel's files").reason(said.reason)
     }
 

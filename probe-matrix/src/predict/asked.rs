@@ -111,9 +111,9 @@ questions! {
     /// [`Offline::kfunc_wants`].
     kfunc_wants(function: TypeId, program: CallingProgram) -> Option<&'static str>
         = |kernel| kernel.files.kfunc_wants(*function, *program);
-    /// [`Offline::forbids_kfunc`].
-    forbids_kfunc(function: TypeId, prog_type: ProgType) -> Option<String>
-        = |kernel| kernel.files.forbids_kfunc(*function, *prog_type);
+    /// [`Offline::offers_kfunc`].
+    offers_kfunc(function: TypeId, prog_type: ProgType) -> Fact
+        = |kernel| kernel.files.offers_kfunc(*function, *prog_type);
 }
 
 /// A kernel's files, and what is taken for its types.

@@ -1,11 +1,11 @@
 //! What an entry needs once it is relocated: of the instructions that the verifier walks, not of all.
 
-use btf_catalog::core::{ExternOutcome, RelocatedEntry, Resolution};
-use btf_catalog::insn::{CALL, Insn};
+use btf_catalog::core::RelocatedEntry;
+use btf_catalog::insn::Insn;
 use btf_catalog::object::Entry;
 use btf_catalog::reach::{Constants, Reach, Walk, reach};
 use btf_catalog::require::{self, ContextReads, EntryRequirements, IsaFeature};
-use btf_catalog::{BpfObject, HelperId, TypeId};
+use btf_catalog::{BpfObject, HelperId};
 
 /// `goto +0`: what stands for an instruction that is not looked at.
 const NOTHING: Insn = Insn { code: 0x05, dst: 0, src: 0, off: 0, imm: 0 };
@@ -89,34 +89,6 @@ impl<'a> Reached<'a> {
         let end = self.entry.functions.get(1).map_or(self.insns.len(), |next| next.insn_off);
         let accesses = require::dereferenced_arguments(self.insns.get(..end).unwrap_or_default());
         accesses.into_iter().filter(move |(at, _)| self.reach.walk(*at) >= at_least).map(|(_, word)| word)
-    }
-
-    /// The kernel functions that are called and there, by BTF id where they are vmlinux's own, and how surely.
-    pub(super) fn kfuncs<'b>(
-        &'b self,
-        externs: &'b Resolution,
-    ) -> impl Iterator<Item = (&'b str, TypeId, Walk)> {
-        self.entry.extern_refs.iter().filter_map(|reference| match externs.outcomes[reference.ext] {
-            ExternOutcome::Typed { id, module: None, .. } if self.insns[reference.insn_off].code == CALL => {
-                let name = self.object.externs[reference.ext].name.as_str();
-                Some((name, id, self.reach.walk(reference.insn_off)))
-            }
-            _ => None,
-        })
-    }
-
-    /// The weak kernel functions that are called though the kernel does not have them, and how surely.
-    pub(super) fn missing_calls<'b>(
-        &'b self,
-        externs: &'b Resolution,
-    ) -> impl Iterator<Item = (&'b str, Walk)> {
-        let missing = |reference: &&btf_catalog::object::ExternRef| {
-            externs.outcomes[reference.ext] == ExternOutcome::MissingWeak
-                && self.insns[reference.insn_off].code == CALL
-        };
-        self.entry.extern_refs.iter().filter(missing).map(|reference| {
-            (self.object.externs[reference.ext].name.as_str(), self.reach.walk(reference.insn_off))
-        })
     }
 }
 
