@@ -7,7 +7,7 @@ use btf_catalog::store::{Directory, Store};
 use offline::{kernel, object};
 use probe_matrix::derive::Offline;
 use probe_matrix::facts::{Evidence, Support};
-use probe_matrix::predict::{EntryVerdict, Options, predict};
+use probe_matrix::predict::{EntryVerdict, Options, StageVerdict, predict};
 use probe_matrix::verdict::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +89,7 @@ fn a_map_that_no_kernel_makes_costs_the_whole_object() {
 }
 
 #[test]
-fn what_every_verifier_refuses_is_blocked_and_what_it_must_find_out_is_assumed() {
+fn what_every_verifier_refuses_at_sight_is_blocked() {
     let verdicts = verdicts(&kernel(), "rules.bpfel.o", &Options::default());
     for (program, expected) in [
         ("locked", (Verdict::Blocked, Some("PTL0221"))),
@@ -103,7 +103,24 @@ fn what_every_verifier_refuses_is_blocked_and_what_it_must_find_out_is_assumed()
         assert_eq!(load(&verdicts[program]), expected, "{program}: {:?}", verdicts[program].load.reasons);
     }
     assert_eq!(verdicts["simple"].load.evidence, Evidence::Derived);
-    assert_eq!(verdicts["unlocked"].load.evidence, Evidence::Assumed);
+}
+
+#[test]
+fn what_the_verifier_finds_out_by_its_own_analysis_blocks_or_is_assumed() {
+    let verdicts = verdicts(&kernel(), "analysis.bpfel.o", &Options::default());
+    for program in ["untested", "beyond", "unindexed", "unset", "number", "packet", "endless"] {
+        let reasons = &verdicts[program].load.reasons;
+        assert_eq!(load(&verdicts[program]), (Verdict::Blocked, Some("PTL0226")), "{program}: {reasons:?}");
+    }
+    for program in ["tested", "indexed"] {
+        let StageVerdict { verdict, evidence, .. } = verdicts[program].load;
+        assert_eq!(
+            (verdict, evidence),
+            (Verdict::Runs, Evidence::Derived),
+            "{program}: {:?}",
+            verdicts[program].checks
+        );
+    }
 }
 
 #[test]

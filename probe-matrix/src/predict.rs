@@ -5,6 +5,7 @@
 //! are told apart, since a kernel may do the one and not the other. What only a running node has (mounts, active security
 //! modules) is listed and decides nothing.
 
+mod analysis;
 mod asked;
 mod create;
 mod global;
@@ -24,6 +25,7 @@ use crate::derive::{Condition, Offline, Place, condition};
 use crate::facts::{Evidence, Fact, Support};
 use crate::select::reason_of;
 use crate::verdict::{Check, Outcome, Reason, Stage, Verdict};
+use analysis::Open;
 use asked::{Asked, KernelFiles};
 use btf_catalog::btf::essential_name;
 use btf_catalog::core::{
@@ -150,7 +152,7 @@ impl Predictor<'_> {
         checks.extend(create::maps(self.object, self.kernel));
         checks.extend(self.struct_ops(entry));
         let returns = self.returns(entry, &reached);
-        checks.extend(reached.rules(returns.allowed));
+        checks.extend(reached.rules());
         checks.extend(reached.pairs());
         checks.extend(returns.checks);
         checks.extend(self.instructions(&reached));
@@ -158,6 +160,9 @@ impl Predictor<'_> {
         checks.extend(
             self.externs(&reached, entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type)),
         );
+        let unsettled = Open { insns: relocated.is_none(), some: !open.is_empty() };
+        let analysis = reached.analysis(&self.situation.constants, &unsettled, returns.allowed);
+        checks.extend(analysis);
         let on_node = |check: &Check| ["mounts.", "security."].iter().any(|of| check.fact.starts_with(of));
         let (of_node, checks): (Vec<_>, Vec<_>) = checks.into_iter().partition(on_node);
         EntryVerdict {

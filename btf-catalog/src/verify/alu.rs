@@ -153,8 +153,16 @@ fn moved(insn: Insn, src: Value, wide: bool) -> Value {
         (Kind::Scalar(scalar), bits @ (8 | 16 | 32)) if from_register => {
             let extended = scalar.truncated(bits as u32 / 8).sign_extended(bits as u32);
             let extended = if wide { extended } else { extended.truncated(4) };
-            let vague = src.vague || extended.as_const().is_none();
-            Value { kind: Kind::Scalar(extended), id: 0, soft: true, vague, ..src }
+            // A number whose sign bit is 0 stays what it is.
+            let same = extended == scalar;
+            let vague = src.vague || !same && extended.as_const().is_none();
+            Value {
+                kind: Kind::Scalar(extended),
+                id: if same { src.id } else { 0 },
+                soft: true,
+                vague,
+                ..src
+            }
         }
         (Kind::Pointer(_), _) => Value::scalar(Scalar::of_bytes(width)),
         _ => Value { vague: true, ..Value::scalar(Scalar::of_bytes(width)) },

@@ -185,7 +185,8 @@ impl Test {
         };
         // A signed test of a lower half may tell more than was learned.
         let signed = matches!(condition, cond::JSGT | cond::JSGE | cond::JSLT | cond::JSLE);
-        let vague = value.vague || !self.wide && signed && refined == number && number.as_const().is_none();
+        let unseen = !self.wide && signed && refined == number && number.as_const().is_none();
+        let vague = value.vague || unseen || around_zero(refined);
         Some(Value { kind: Kind::Scalar(refined), vague, ..value })
     }
 
@@ -202,7 +203,7 @@ impl Test {
             _ => return,
         };
         // The metadata ends where `data` itself points (`reg_is_init_pkt_pointer()`).
-        let moved = end.const_off() != Some(0) || end.range != Range::Bytes(0);
+        let moved = end.const_off() != Some(0);
         if end.region == Region::PacketEnd || !moved {
             mark(reg, value, condition, taken, state);
         }
@@ -247,6 +248,8 @@ fn mark(reg: u8, value: Value, condition: u8, taken: bool, state: &mut State) {
 
 /// A pointer that might be null, and its copies, are known to be or not to be (`mark_ptr_or_null_regs()`).
 fn settle(value: Value, null: bool, state: &mut State) {
+    // Some verifiers may know that it is not, and come here in no case.
+    state.doubt |= null && value.vague;
     state.update(|copy| {
         let Kind::Pointer(pointer) = &mut copy.kind else { return };
         if !pointer.or_null || copy.id != value.id {
@@ -255,7 +258,7 @@ fn settle(value: Value, null: bool, state: &mut State) {
         if null {
             *copy = Value { soft: copy.soft, ..Value::constant(0) };
         } else {
-            pointer.or_null = false;
+            (pointer.or_null, copy.vague) = (false, false);
             // A lock is told by the id of the value that it lies in.
             if !matches!(pointer.region, Region::MapValue { .. }) {
                 copy.id = 0;
@@ -266,6 +269,12 @@ fn settle(value: Value, null: bool, state: &mut State) {
     if null && value.reference != 0 && value.reference == value.id {
         state.references.retain(|(id, _)| *id != value.reference);
     }
+}
+
+/// Whether a number lies on both sides of the sign, with gaps that bounds do not tell, and verifiers since v6.16 do.
+fn around_zero(number: Scalar) -> bool {
+    let gaps = number.umin > 0 || number.umax < u64::MAX;
+    gaps && number.smin < 0 && number.smax >= 0
 }
 
 /// The opposite of [`cond::JSET`], which no instruction has.

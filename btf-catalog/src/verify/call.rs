@@ -10,6 +10,7 @@ use super::state::{Frame, State};
 use super::value::{Kind, Pointer, Region, Value};
 use super::walk::{MAX_FRAMES, Next, Refusal, Walker, called};
 use crate::btf::{Btf, BtfKind, Type, TypeId};
+use crate::core::POISON_IMM;
 use crate::insn::{Insn, PSEUDO_CALL, PSEUDO_KFUNC_CALL};
 use crate::object::Function;
 use crate::reach::scalar::Scalar;
@@ -43,6 +44,8 @@ impl Walker<'_> {
                 }
                 result
             }
+            // What relocation found no answer for is told elsewhere.
+            _ if insn.imm >= POISON_IMM => return Ok(Next::End),
             _ => self.helper(at, HelperId(insn.imm as u32), state)?,
         };
         state.frame_mut().regs[1..=5].fill(Value::UNSET);

@@ -24,6 +24,18 @@ pub(super) struct Call {
     pub(super) reference: u32,
     /// Memory on the stack that is filled: frame, place, bytes.
     pub(super) filled: Vec<(usize, i64, usize)>,
+    /// What `r2` pointed to before the call, where that was 4 bytes of stack.
+    key: Option<Key>,
+}
+
+/// Four bytes of stack.
+#[derive(Clone, Copy)]
+struct Key {
+    value: Value,
+    /// Whether they begin a slot.
+    aligned: bool,
+    /// Whether they were stored as 4 bytes of 0, or in a slot of their own.
+    alone: bool,
 }
 
 impl Call {
@@ -130,7 +142,8 @@ impl Walker<'_> {
         if state.lock.is_some() && !matches!(name, "spin_unlock" | "kptr_xchg") {
             return Err(Refusal::sure(format!("calls bpf_{name}() while it holds a lock")));
         }
-        let mut call = Call { at, helper, proto, map: None, size: None, reference: 0, filled: Vec::new() };
+        let (key, filled) = (key_given(state), Vec::new());
+        let mut call = Call { at, helper, proto, map: None, size: None, reference: 0, filled, key };
         for (kinds, reg) in proto.args.iter().zip(1u8..) {
             if !kinds.iter().any(|arg| arg.kind == ArgKind::Ignored) {
                 self.argument(&mut call, kinds, reg, state)?;
@@ -209,7 +222,7 @@ impl Walker<'_> {
             _ => Region::MapValue { map },
         };
         let id = self.fresh();
-        match self.is_entry(def, state) {
+        match self.is_entry(def, call.key) {
             Some(false) => Value { id, ..Value::pointer(Pointer::or_null(region)) },
             Some(true) => Value { id, ..Value::pointer(Pointer::to(region)) },
             None => Value { id, vague: true, ..Value::pointer(Pointer::or_null(region)) },
@@ -218,26 +231,16 @@ impl Walker<'_> {
 
     /// Whether the verifier knows that the array has the key in `r2`: where that is a constant on the stack, verifiers since
     /// v6.15 do. `None` where some do.
-    fn is_entry(&self, map: &MapDef, state: &State) -> Option<bool> {
+    fn is_entry(&self, map: &MapDef, key: Option<Key>) -> Option<bool> {
         let arrays = [MapType::ARRAY, MapType::PERCPU_ARRAY];
-        let Some(Pointer { region: Region::Stack { frame }, off, var, .. }) = state.reg(2).as_pointer()
-        else {
-            return Some(false);
+        let Some(key) = key.filter(|_| arrays.contains(&map.map_type)) else { return Some(false) };
+        let Some(number) = key.value.as_const() else {
+            return if key.value.vague { None } else { Some(false) };
         };
-        let constant = var.as_const() == Some(0);
-        if !arrays.contains(&map.map_type) || !constant || !(-STACK_SZ..=-4).contains(&off) || off % 4 != 0 {
-            return Some(false);
-        }
-        let frame = state.frames.get(frame)?;
-        let Loaded::Value(key) = frame.load(off, 4) else { return Some(false) };
-        let Some(number) = key.as_const() else { return if key.vague { None } else { Some(false) } };
-        // It must have been stored as a key: as 4 bytes of 0, or as 4 bytes in a slot of their own.
-        let whole = frame.load(off & !7, 8);
-        let alone = !matches!(whole, Loaded::Value(whole) if whole.as_const() == Some(0));
         match self.traits.knows_array_entries {
             Some(false) => Some(false),
-            _ if number >= u64::from(map.max_entries) || number != 0 && off % 8 != 0 => Some(false),
-            Some(true) if number == 0 && alone => Some(true),
+            _ if number >= u64::from(map.max_entries) || number != 0 && !key.aligned => Some(false),
+            Some(true) if number == 0 && key.alone => Some(true),
             _ => None,
         }
     }
@@ -301,4 +304,15 @@ impl Walker<'_> {
             self.unmodelled("what functions that are called back leave");
         }
     }
+}
+
+/// The 4 bytes that `r2` points to on the stack.
+fn key_given(state: &State) -> Option<Key> {
+    let pointer = state.reg(2).as_pointer()?;
+    let Region::Stack { frame } = pointer.region else { return None };
+    let off = pointer.const_off().filter(|off| (-STACK_SZ..=-4).contains(off) && off % 4 == 0)?;
+    let frame = state.frames.get(frame)?;
+    let Loaded::Value(value) = frame.load(off, 4) else { return None };
+    let alone = !matches!(frame.load(off & !7, 8), Loaded::Value(whole) if whole.as_const() == Some(0));
+    Some(Key { value, aligned: off % 8 == 0, alone })
 }

@@ -339,7 +339,9 @@ impl<'a> Walker<'a> {
                 let value = state.read(insn.src)?;
                 let base = state.read(insn.dst)?;
                 let access = access(at, insn, base);
+                // What is spilled is a copy of the register.
                 let value = self.numbered(value);
+                state.set(insn.src, value);
                 self.store(access, value, state)?;
             }
             4 | 7 => self.compute(insn, state)?,
@@ -489,9 +491,10 @@ impl<'a> Walker<'a> {
         // Functions that are walked by themselves begin behind the entry's own.
         let own = state.frame().call == 0;
         if result.kind == Kind::Unset {
-            let why = "ends without a result in r0";
-            // Global functions without a result are taken since v6.20.
-            return Err(if own { Refusal::sure(why) } else { Refusal::doubtful(why) });
+            let refusal = Refusal::sure("ends without a result in r0");
+            // Members of structures and LSM hooks may return nothing; so may global functions, since v6.20.
+            let may = matches!(self.prog_type, ProgType::STRUCT_OPS | ProgType::LSM | ProgType::EXT);
+            return Err(Refusal { sure: !may && own, ..refusal });
         }
         match self.traits.returns {
             Some(range) if own => {

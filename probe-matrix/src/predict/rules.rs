@@ -5,33 +5,19 @@ use super::told;
 use crate::assess::against;
 use crate::derive::CallingProgram;
 use crate::facts::{Evidence, Fact, Support};
-use crate::verdict::{Check, Outcome, Stage};
-use btf_catalog::insn::{CALL, EXIT, PSEUDO_FUNC};
+use crate::verdict::{Check, Stage};
+use btf_catalog::ProgType;
+use btf_catalog::insn::PSEUDO_FUNC;
 use btf_catalog::reach::{Walk, broken_flow};
 use btf_catalog::require::source_line;
-use btf_catalog::{HelperId, ProgType};
 
 /// The frame pointer, which programs may not write.
 const R10: u8 = 10;
-/// Helpers without arguments: there is nothing to be wrong about.
-const WITHOUT_ARGUMENTS: [&str; 9] = [
-    "ktime_get_ns",
-    "ktime_get_boot_ns",
-    "get_prandom_u32",
-    "get_smp_processor_id",
-    "get_numa_node_id",
-    "get_current_pid_tgid",
-    "get_current_uid_gid",
-    "get_current_task",
-    "get_current_cgroup_id",
-];
+
 impl Reached<'_> {
-    /// What the verifier of every kernel refuses, and a note of what only its analysis tells. `returns_allowed` says whether
-    /// every verifier sees that the program may return what it does.
-    pub(super) fn rules(&self, returns_allowed: bool) -> Vec<Check> {
-        let mut checks: Vec<Check> = self.flow().into_iter().chain(self.frame_pointer()).collect();
-        checks.extend(self.analysis(returns_allowed));
-        checks
+    /// What the verifier of every kernel refuses at sight.
+    pub(super) fn rules(&self) -> Vec<Check> {
+        self.flow().into_iter().chain(self.frame_pointer()).collect()
     }
 
     fn flow(&self) -> Option<Check> {
@@ -62,49 +48,6 @@ impl Reached<'_> {
     pub(super) fn place(&self, at: usize) -> String {
         source_line(self.object, self.entry, at)
             .map_or_else(|| format!("instruction {at}"), |line| format!("instruction {at} ({line})"))
-    }
-
-    /// What no file tells: bounds and types of what memory holds, how long the verifier walks. Where the instructions leave
-    /// it something of that to find out, the verdict is no more than assumed.
-    fn analysis(&self, returns_allowed: bool) -> Option<Check> {
-        (!(returns_allowed && self.plain())).then(|| Check {
-            stage: Stage::Load,
-            requirement: format!("the verifier's analysis of {}", self.entry.name),
-            fact: "bpf.verifier.complexity_limit".to_owned(),
-            support: Support::Yes,
-            evidence: Evidence::Assumed,
-            outcome: Outcome::Pass,
-            code: "PTL0602".to_owned(),
-            detail: Some("what the verifier finds out of memory, bounds and loops is in no file".to_owned()),
-        })
-    }
-
-    /// Whether the instructions leave the verifier nothing to find out: they go forward only, read the context at constant
-    /// offsets, write their stack there, compute with numbers and call helpers without arguments.
-    fn plain(&self) -> bool {
-        let reads_context = |at: usize| {
-            self.reach
-                .context
-                .iter()
-                .any(|access| access.insn_off == at && access.off.is_some() && !access.write)
-        };
-        let simple = |at: usize| {
-            let insn = self.insns[at];
-            match insn.class() {
-                0 => insn.is_ld_imm64() && insn.src == 0 || insn.code == 0,
-                1 => reads_context(at),
-                2 | 3 => insn.dst == R10 && (-512..0).contains(&insn.off) && insn.code & 0xe0 == 0x60,
-                5 if insn.code == CALL => {
-                    let name = HelperId(insn.imm.cast_unsigned()).name();
-                    insn.src == 0 && name.is_some_and(|name| WITHOUT_ARGUMENTS.contains(&name))
-                }
-                5 | 6 => insn.code == EXIT || insn.off >= 0,
-                _ => true,
-            }
-        };
-        self.entry.functions.len() == 1
-            && !self.reach.context_escapes
-            && (0..self.insns.len()).filter(|at| self.reach.walk(*at) > Walk::Never).all(simple)
     }
 
     /// What of the program decides which functions of the kernel it may call. Callbacks may sleep where the program that
