@@ -45,8 +45,9 @@ impl Walker<'_> {
             }
             Region::MapValue { map } => {
                 self.map_value(map, access, pointer, false)?;
-                if self.has_special_fields(map) && byte_sz == 8 {
-                    return Ok(self.unmodelled("fields of map values that the kernel keeps"));
+                if self.has_special_fields(map) {
+                    let unknown = self.unmodelled("fields of map values that the kernel keeps");
+                    return Ok(if byte_sz == 8 { unknown } else { fresh });
                 }
                 let known =
                     pointer.const_off().and_then(|place| self.frozen(map, place + access.off, byte_sz));
@@ -73,7 +74,12 @@ impl Walker<'_> {
         match pointer.region {
             Region::Stack { frame } => store_stack(access, pointer, frame, value, state),
             Region::Context => self.context_pointer(access.at, pointer),
-            Region::MapValue { map } => self.map_value(map, access, pointer, true),
+            Region::MapValue { map } => {
+                if self.has_special_fields(map) {
+                    self.unmodelled("fields of map values that the kernel keeps");
+                }
+                self.map_value(map, access, pointer, true)
+            }
             Region::Kconfig { .. } => Err(Refusal::sure("writes to a configuration value")),
             Region::Mem { size, writable } => {
                 if !writable {
@@ -318,8 +324,20 @@ fn of_socket(sock: Sock, pointer: Pointer, access: Access) -> Result<(), Refusal
         return Err(Refusal::doubtful("reads a socket at an offset that is not constant"));
     };
     let off = off + access.off;
-    let aligned = off.rem_euclid(access.byte_sz as i64) == 0;
-    if off < 0 || !aligned && sock != Sock::Xdp {
+    let end = off + access.byte_sz as i64;
+    let readable = match sock {
+        // struct bpf_sock: type, protocol, mark and priority are those of a full socket alone, and what lies at dst_port
+        // has padding behind it.
+        Sock::Common | Sock::Full => {
+            end <= 80
+                && access.byte_sz <= 4
+                && (sock == Sock::Full || !(8..24).contains(&off))
+                && (access.byte_sz == 4 || !(48..52).contains(&off))
+        }
+        Sock::Tcp => end <= 96,
+        Sock::Xdp => false,
+    };
+    if off < 0 || !readable || off.rem_euclid(access.byte_sz as i64) != 0 {
         return Err(Refusal::doubtful(format!("reads {} bytes at byte {off} of a socket", access.byte_sz)));
     }
     Ok(())

@@ -313,7 +313,7 @@ impl<'a> Walker<'a> {
                 let value = self.immediate(at, insn);
                 state.set(insn.dst, value);
             }
-            0 => Self::load_packet(insn, state)?,
+            0 => self.load_packet(insn, state)?,
             1 => {
                 let base = state.read(insn.src)?;
                 let access = access(at, insn, base);
@@ -433,6 +433,14 @@ impl<'a> Walker<'a> {
         {
             return Err(Refusal::sure(format!("changes {} atomically", pointer.region.name())));
         }
+        let off = base.as_pointer().and_then(Pointer::const_off).map(|off| off + access.off);
+        if let Some(off) = off.filter(|off| off.rem_euclid(access.byte_sz as i64) != 0) {
+            let what = base.name();
+            let byte_sz = access.byte_sz;
+            return Err(Refusal::sure(format!(
+                "changes {byte_sz} bytes at {off} of {what}, which is not aligned"
+            )));
+        }
         let old = self.load(access, state)?;
         self.store(access, Value::VAGUE, state)?;
         let old = match old.kind {
@@ -448,7 +456,7 @@ impl<'a> Walker<'a> {
     }
 
     /// `BPF_LD_ABS` and `BPF_LD_IND`: bytes of the packet, by helpers of old.
-    fn load_packet(insn: Insn, state: &mut State) -> Result<(), Refusal> {
+    fn load_packet(&mut self, insn: Insn, state: &mut State) -> Result<(), Refusal> {
         const INDIRECT: u8 = 0x40;
         let skb = state.read(6)?;
         match skb.kind {
@@ -459,6 +467,10 @@ impl<'a> Walker<'a> {
             state.read(insn.src)?;
         }
         state.holds_nothing("loads from the packet")?;
+        if state.frames.len() > 1 {
+            // Where the packet is too short it returns, which newer verifiers walk.
+            self.unmodelled("loads from the packet in functions");
+        }
         state.frame_mut().regs[1..=5].fill(Value::UNSET);
         state.set(0, Value::UNKNOWN);
         Ok(())
