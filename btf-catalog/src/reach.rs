@@ -220,6 +220,8 @@ pub struct ContextAccess {
     pub write: bool,
     /// Whether it goes through a pointer that something was surely added to.
     pub moved: bool,
+    /// Whether it extends the sign of what it reads.
+    pub signed: bool,
 }
 
 /// What the verifier walks of an entry.

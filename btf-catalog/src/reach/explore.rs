@@ -1,10 +1,11 @@
 //! The walk itself: from an entry's first instruction along every way that a verifier may take.
 
 use super::flow::{live_registers, meeting_points, raise_what_all_ways_pass, slots, successors};
-use super::scalar::{Scalar, op, swapped};
+use super::scalar::{Scalar, cond, op, swapped};
 use super::state::{Frame, Kind, REGISTERS, State, Value};
 use super::transfer::{Branch, Effect, access_sz, computed, decide, moved, number, offset, swapped_bytes};
 use super::{Constants, ContextAccess, Reach, Returned, Walk};
+use crate::btf::BtfKind;
 use crate::core::ExternOutcome;
 use crate::insn::{CALL, EXIT, Insn, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL};
 use crate::object::{BpfObject, Entry, ExternKind};
@@ -167,13 +168,29 @@ impl<'a> Explorer<'a> {
             }
             self.rooted.insert(at, sure);
             let mut start = Frame::new(0, at);
+            let numbers = self.numbers_taken(at);
             for reg in 1..=5 {
-                // What a global function or a callback is given is for the verifier to know.
-                start.regs[reg] = Value { trusted: true, ..Value::VAGUE };
+                // What else a global function or a callback is given is for the verifier to know.
+                start.regs[reg] = match numbers.contains(&reg) {
+                    true => Value::UNKNOWN,
+                    false => Value { trusted: true, ..Value::VAGUE },
+                };
             }
             self.walk_from(at, State { frames: vec![start], sure, leaked: false }, left)?;
         }
         Some(())
+    }
+
+    /// The registers in which a global function takes numbers, of which its verification knows nothing
+    /// (`btf_prepare_func_args()`).
+    fn numbers_taken(&self, at: usize) -> Vec<usize> {
+        let function =
+            self.entry.functions.iter().find(|function| function.insn_off == at && function.global);
+        let func = function.and_then(|function| function.type_id).zip(self.object.btf.as_ref());
+        let Some((btf, func)) = func.map(|(id, btf)| (btf, btf.ty(id))) else { return Vec::new() };
+        let params = btf.ty(func.type_id()).params().enumerate();
+        let number = |ty: crate::btf::Type| ty.kind() == BtfKind::Int || ty.is_any_enum();
+        params.filter(|(_, param)| number(btf.resolve(param.ty))).map(|(index, _)| index + 1).collect()
     }
 
     fn walk_from(&mut self, at: usize, state: State, left: &mut usize) -> Option<()> {
@@ -315,8 +332,9 @@ impl<'a> Explorer<'a> {
                         self.constants.maps.get(&map)?.get(start..start.checked_add(byte_sz as usize)?)?;
                     Some(Value::constant(number(bytes, self.object.big_endian)))
                 });
+                // At a place that is not constant the verifier reads nothing (`bpf_map_direct_read()`).
                 let frozen = self.object.maps.get(map).is_some_and(|map| map.frozen);
-                known.unwrap_or(Value { vague: frozen, ..fresh })
+                known.unwrap_or(Value { vague: frozen && (off.is_some() || base.vague), ..fresh })
             }
             Kind::Kconfig { ext } => {
                 let known = self.object.externs[ext].slot.and_then(|slot| {
@@ -351,7 +369,9 @@ impl<'a> Explorer<'a> {
     fn accesses_context(&mut self, at: usize, insn: Insn, off: Option<i32>, vague: bool, write: bool) {
         let moved = off != Some(0) && !vague;
         let off = off.map(|off| off.saturating_add(i32::from(insn.off)));
-        self.context.insert(ContextAccess { insn_off: at, off, byte_sz: access_sz(insn), write, moved });
+        let signed = insn.class() == 1 && insn.code & MODE == MEM_SIGNED;
+        let byte_sz = access_sz(insn);
+        self.context.insert(ContextAccess { insn_off: at, off, byte_sz, write, moved, signed });
     }
 
     fn set_fresh(at: usize, dst: u8, state: &mut State, value: Value) {
@@ -587,6 +607,15 @@ impl<'a> Explorer<'a> {
                     // No number goes this way: only a verifier that does not see that walks it.
                     Some(None) => there.sure = false,
                     None => {}
+                }
+            }
+            // Signed bounds of lower halves are not kept here; equality leaves no more than was learned.
+            let signed = matches!(condition, cond::JSGT | cond::JSGE | cond::JSLT | cond::JSLE);
+            for (reg, value, other) in [(insn.dst, a, b), (insn.src, b, a)] {
+                let number = value.as_scalar().is_some_and(|scalar| scalar.as_const().is_none());
+                let followed = !signed || wide;
+                if number && other.as_scalar().is_some() && !followed {
+                    there.blur(reg);
                 }
             }
         };

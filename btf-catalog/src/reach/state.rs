@@ -311,6 +311,15 @@ impl State {
         self.set(reg, narrowed);
     }
 
+    /// The verifier may have learned of a number and its copies what is not followed here.
+    pub(super) fn blur(&mut self, reg: u8) {
+        let value = self.reg(reg);
+        if value.id != 0 {
+            self.values().filter(|copy| copy.id == value.id).for_each(|copy| copy.vague = true);
+        }
+        self.set(reg, Value { vague: true, ..value });
+    }
+
     /// Something may have been written anywhere into the stacks.
     pub(super) fn smear(&mut self) {
         for frame in &mut self.frames {

@@ -103,6 +103,28 @@ fn a_branch_on_a_constant_is_walked_on_one_side() {
 }
 
 #[test]
+fn a_zero_on_the_stack_is_a_zero_of_any_size() {
+    // *(u32 *)(r10 - 4) = r1; r2 = *(u32 *)(r10 - 4); if r2 == 0 …
+    let program = |value| {
+        let (store, load) = (insn(0x63, 10, 1, -4, 0), insn(0x61, 2, 10, -4, 0));
+        [set(1, value), store, load, set(0, 0), if_eq(2, 0, 1), set(0, 1), RETURN]
+    };
+    assert_eq!(walked(&program(0)), "#####.#");
+    // Another number is forgotten by verifiers before v5.16.
+    assert_eq!(walked(&program(1)), "#######");
+}
+
+#[test]
+fn constants_at_a_place_that_is_not_constant_are_read_by_no_verifier() {
+    // r2 = *(u32 *)(ctx + 0) & 3; r6 = rodata + r2; if *(u8 *)r6 == 0 …
+    let address = [insn(LD_IMM64, 6, 0, 0, 0), insn(0, 0, 0, 0, 0)];
+    let index = [insn(0x61, 2, 1, 0, 0), insn(0x57, 2, 0, 0, 3), insn(0x0f, 6, 2, 0, 0)];
+    let test = [insn(0x71, 3, 6, 0, 0), set(0, 0), if_eq(3, 0, 1), set(0, 1), RETURN];
+    let program: Vec<Insn> = [&address[..], &index, &test].concat();
+    assert_eq!(with_rodata(&program, &[0; 4]), "##########");
+}
+
+#[test]
 fn a_branch_on_what_is_read_is_walked_on_both() {
     // r1 = *(u32 *)(ctx + 0); if r1 == 5: r0 = 1
     let load = insn(0x61, 1, 1, 0, 0);
@@ -293,8 +315,14 @@ fn the_context_is_followed() {
         &insns,
         &Constants::default(),
     );
-    let access =
-        |insn_off, off, write| ContextAccess { insn_off, off: Some(off), byte_sz: 4, write, moved: false };
+    let access = |insn_off, off, write| ContextAccess {
+        insn_off,
+        off: Some(off),
+        byte_sz: 4,
+        write,
+        moved: false,
+        signed: false,
+    };
     assert_eq!(reach.context, [access(2, 16, false), access(3, 8, true)]);
     assert_eq!(reach.stack, [8]);
 }

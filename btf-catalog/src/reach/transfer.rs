@@ -155,7 +155,8 @@ pub(super) fn offset(operation: u8, dst: Value, src: Value) -> Value {
         _ => Kind::Pointer,
     };
     // Where the verifier may know the distance better, it may know the place.
-    let vague = pointer.vague || distance.vague && matches!(kind, Kind::Context { off: None });
+    let vague = pointer.vague
+        || distance.vague && matches!(kind, Kind::Context { off: None } | Kind::Data { off: None, .. });
     Value { soft: pointer.soft || kind == Kind::Pointer, vague, ..Value::new(kind) }
 }
 

@@ -42,6 +42,30 @@ static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
 /// Types whose context is an array of words (`btf_ctx_access()` of kernel/bpf/btf.c).
 const WORDS: [ProgType; 3] = [ProgType::TRACING, ProgType::LSM, ProgType::STRUCT_OPS];
 
+/// Types whose accesses are not rewritten: those without `convert_ctx_access`.
+const AS_IT_IS: [ProgType; 11] = [
+    ProgType::UNSPEC,
+    ProgType::KPROBE,
+    ProgType::TRACEPOINT,
+    ProgType::RAW_TRACEPOINT,
+    ProgType::RAW_TRACEPOINT_WRITABLE,
+    ProgType::TRACING,
+    ProgType::LSM,
+    ProgType::STRUCT_OPS,
+    ProgType::EXT,
+    ProgType::NETFILTER,
+    ProgType::CGROUP_DEVICE,
+];
+
+/// Where packets begin and end, by type, which no read may extend the sign of.
+fn packet_pointers(prog_type: ProgType) -> &'static [Range<i32>] {
+    match prog_type.context() {
+        Some("xdp") => &[0..12],
+        Some("skb") => &[76..84, 140..144],
+        _ => &[],
+    }
+}
+
 /// Why a kernel refuses this access, in words; `None` if it allows it or that is not known. What a kernel's types have is
 /// told by `has`, which gives `None` where that is not known.
 ///
@@ -62,9 +86,15 @@ pub fn context_fault(
         return access.moved.then(|| format!("{what} the context at an offset that is not constant"));
     };
     let place = format!("{what} {byte_sz} bytes at byte {off} of the context");
-    // Kernels that keep a fixed offset of a register apart want that of the context to be 0, since v7.1 it is not kept apart.
-    if access.moved && has("member:bpf_reg_state.off") == Some(true) {
+    // Kernels that keep a fixed offset of a register apart want that of the context to be 0; since v7.1 only those types do
+    // whose accesses are rewritten.
+    let rewritten = !AS_IT_IS.contains(&prog_type);
+    if access.moved && (rewritten || has("member:bpf_reg_state.off") == Some(true)) {
         return Some(format!("{place} through a pointer that was moved before"));
+    }
+    let packets = access.signed && packet_pointers(prog_type).iter().any(|bytes| bytes.contains(&off));
+    if packets && has("member:bpf_insn_access_aux.is_ldsx") == Some(true) {
+        return Some(format!("{place} and extends the sign, where a packet begins or ends"));
     }
     let of_type = || TABLE.iter().filter(|row| row.prog_type == prog_type);
     let rows = || of_type().filter(|row| row.write == access.write);
@@ -120,7 +150,8 @@ mod tests {
         byte_sz: u32,
         write: bool,
     ) -> Option<String> {
-        let access = ContextAccess { insn_off: 0, off: Some(off), byte_sz, write, moved: false };
+        let access =
+            ContextAccess { insn_off: 0, off: Some(off), byte_sz, write, moved: false, signed: false };
         context_fault(prog_type, at, &access, &|_| None)
     }
 
@@ -185,7 +216,8 @@ mod tests {
 
     #[test]
     fn what_the_kernel_has_decides_where_kernels_differ() {
-        let access = |moved, off| ContextAccess { insn_off: 0, off, byte_sz: 8, write: true, moved };
+        let access =
+            |moved, off| ContextAccess { insn_off: 0, off, byte_sz: 8, write: true, moved, signed: false };
         let on =
             |prog_type, access, has: Option<bool>| context_fault(prog_type, None, &access, &move |_| has);
         let registers = access(false, Some(24));
@@ -198,5 +230,10 @@ mod tests {
         let anywhere = on(ProgType::KPROBE, access(true, None), None).expect("a fault");
         assert!(anywhere.contains("not constant"), "{anywhere}");
         assert_eq!(on(ProgType::KPROBE, access(false, None), None), None);
+        assert!(on(ProgType::XDP, access(true, Some(8)), None).expect("a fault").contains("was moved"));
+        let packet = |signed| ContextAccess { byte_sz: 4, write: false, signed, ..access(false, Some(0)) };
+        assert_eq!(on(ProgType::XDP, packet(true), None), None);
+        assert_eq!(on(ProgType::XDP, packet(false), Some(true)), None);
+        assert!(on(ProgType::XDP, packet(true), Some(true)).expect("a fault").contains("extends the sign"));
     }
 }

@@ -117,7 +117,7 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    /// What kernels before v7.0 look at only where they walk.
+    /// What kernels before v7.2 look at only where they walk.
     fn fault(&self, insn: Insn) -> Option<&'static str> {
         let Insn { code, dst, src, off, imm } = insn;
         let from_register = code & FROM_REGISTER != 0;

@@ -6,7 +6,7 @@ use crate::assess::against;
 use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::{Check, Stage};
 use btf_catalog::ProgType;
-use btf_catalog::insn::PSEUDO_FUNC;
+use btf_catalog::insn::{CALL, PSEUDO_FUNC};
 use btf_catalog::reach::Walk;
 use btf_catalog::require::{call_chains, context_fault, invalid_insns};
 
@@ -16,10 +16,16 @@ const LEAST_MAX_FRAMES: u32 = 8;
 const MAX_STACK_BYTE_SZ: u32 = 512;
 /// What functions may have on the stack where another one makes a tail call.
 const MAX_BELOW_TAIL_CALL_BYTE_SZ: u32 = 255;
+/// `BPF_REG_PARAMS` of include/linux/filter.h, v7.2.
+const STACK_ARGUMENTS: u8 = 11;
+/// `BPF_ATOMIC`, a mode of stores.
+const ATOMIC: u8 = 0xc0;
 /// `BPF_JMP | BPF_JCOND`.
 const MAY_GOTO: u8 = 0xe5;
 /// `BPF_JMP | BPF_JA | BPF_X`.
 const GOTO_BY_REGISTER: u8 = 0x0d;
+/// `bpf_get_smp_processor_id()`, the helper whose callers put registers aside (`BPF_FUNC_get_smp_processor_id`).
+const FASTCALL: (u8, i32) = (0, 8);
 /// Types whose programs may have a stack each function (`bpf_enable_priv_stack()` of kernel/bpf/verifier.c, v7.2).
 const STACK_EACH_FUNCTION: [ProgType; 7] = [
     ProgType::KPROBE,
@@ -70,7 +76,7 @@ impl Predictor<'_> {
                 _ => undecided("PTL0208", place, "object", "the table of the jump is its loader's to make"),
             }
         }));
-        // Refused where it is walked before v7.0, taken since.
+        // Refused where it is walked before v7.2, taken since.
         let nowhere = first(&|at| {
             insn(at).code == MAY_GOTO && insn(at).off == 0 && reached.reach.walk(at) > Walk::Never
         });
@@ -81,6 +87,12 @@ impl Predictor<'_> {
                 "object",
                 "not all kernels take a may_goto that goes nowhere",
             )
+        }));
+        let on_stack = first(&|at| [insn(at).dst, insn(at).src].contains(&STACK_ARGUMENTS));
+        checks.extend(on_stack.map(|at| {
+            let fact = self.kernel.shown("member:bpf_subprog_info.stack_arg_cnt");
+            let requirement = format!("arguments on the stack, {}", reached.place(at));
+            against(Stage::Load, "PTL0208", requirement, "btf.vmlinux", Some(&fact), false)
         }));
         let callback = first(&|at| insn(at).is_ld_imm64() && insn(at).src == PSEUDO_FUNC);
         checks.extend(callback.map(|at| {
@@ -101,10 +113,24 @@ impl Predictor<'_> {
             _ => None,
         };
         let faults = reached.reach.context.iter().filter_map(|access| {
-            let why = context_fault(kind.prog_type, kind.attach_type, access, &has)?;
+            let why = match reached.insns[access.insn_off] {
+                insn if insn.class() == 3 && insn.code & 0xe0 == ATOMIC => {
+                    "the context is not for atomic operations".to_owned()
+                }
+                _ => context_fault(kind.prog_type, kind.attach_type, access, &has)?,
+            };
             reached.refused("PTL0219", access.insn_off, &why)
         });
-        faults.collect()
+        let mut faults: Vec<Check> = faults.collect();
+        // Numbers are put there by kernels since v6.4.
+        let numbers = reached.reach.context.iter().filter(|access| access.write);
+        let number = numbers.map(|access| access.insn_off).find(|at| reached.insns[*at].class() == 2);
+        faults.extend(number.filter(|at| reached.reach.walk(*at) > Walk::Never).map(|at| {
+            let fact = self.kernel.shown("~enum:BPF_F_LINK");
+            let requirement = format!("a number put into the context, {}", reached.place(at));
+            against(Stage::Load, "PTL0208", requirement, "btf.vmlinux", Some(&fact), false)
+        }));
+        faults
     }
 
     fn calls(&self, reached: &Reached) -> Vec<Check> {
@@ -129,7 +155,12 @@ impl Predictor<'_> {
             let why = format!("its functions use {} bytes of stack together", chains.stack_byte_sz);
             let prog_type = entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type);
             let own = self.kernel.shown("member:bpf_prog_aux.priv_stack_ptr").support;
+            // What is put aside around some calls is taken off again, since v6.12.
+            let aside =
+                reached.insns.iter().any(|insn| insn.code == CALL && (insn.src, insn.imm) == FASTCALL)
+                    && self.kernel.shown("member:bpf_subprog_info.fastcall_stack_off").support != Support::No;
             let support = match own {
+                _ if aside => Support::Unknown,
                 _ if !STACK_EACH_FUNCTION.contains(&prog_type) => Support::No,
                 Support::No => Support::No,
                 _ => Support::Unknown,
