@@ -32,7 +32,7 @@ mod state;
 mod tests;
 mod transfer;
 
-pub use flow::broken_flow;
+pub use flow::{broken_flow, without_end};
 pub(crate) use flow::{live_registers, meeting_points, slots, successors};
 pub use returned::Returned;
 pub(crate) use transfer::{access_sz, number};
@@ -269,6 +269,12 @@ impl Reach {
 /// Finds what the verifier walks of `entry`, whose instructions are `insns` once relocated.
 pub fn reach(object: &BpfObject, entry: &Entry, insns: &[Insn], constants: &Constants) -> Reach {
     walk(object, entry, insns, constants, &BTreeSet::new())
+}
+
+/// What jumps alone tell: an instruction is surely walked if every way through the entry's own function passes it, whatever
+/// the branches test. Newer verifiers decide more of these than [`reach`] follows.
+pub fn whatever_is_tested(entry: &Entry, insns: &[Insn]) -> Reach {
+    explore::by_jumps(entry, insns)
 }
 
 /// The instructions of `entry` as its compiler left them, calls of kernel functions marked as such, and what a verifier

@@ -28,6 +28,7 @@ fn instructions_and_calls_that_no_verifier_takes_are_blocked() {
         ("never_divides", (Verdict::Runs, None)),
         ("never_unknown", (Verdict::Blocked, Some("PTL0222"))),
         ("younger", (Verdict::Blocked, Some("PTL0208"))),
+        ("endless", (Verdict::Blocked, Some("PTL0222"))),
     ] {
         assert_eq!(load(&verdicts[program]), expected, "{program}: {:?}", verdicts[program].load.reasons);
     }
@@ -35,7 +36,7 @@ fn instructions_and_calls_that_no_verifier_takes_are_blocked() {
     let codes = |program: &str| {
         verdicts[program].load.reasons.iter().map(|reason| reason.code.clone()).collect::<BTreeSet<_>>()
     };
-    for program in ["stacked", "recursive", "tail_behind"] {
+    for program in ["stacked", "recursive", "tail_behind", "tail_of_nothing"] {
         assert!(codes(program).contains("PTL0222"), "{program}: {:?}", codes(program));
     }
     assert!(!codes("shallow").contains("PTL0222"));

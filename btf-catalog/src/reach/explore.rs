@@ -171,10 +171,8 @@ impl<'a> Explorer<'a> {
             let numbers = self.numbers_taken(at);
             for reg in 1..=5 {
                 // What else a global function or a callback is given is for the verifier to know.
-                start.regs[reg] = match numbers.contains(&reg) {
-                    true => Value::UNKNOWN,
-                    false => Value { trusted: true, ..Value::VAGUE },
-                };
+                let given = Value { trusted: true, ..Value::VAGUE };
+                start.regs[reg] = if numbers.contains(&reg) { Value::UNKNOWN } else { given };
             }
             self.walk_from(at, State { frames: vec![start], sure, leaked: false }, left)?;
         }

@@ -1,7 +1,10 @@
 //! Where control can go: successors, the places where ways meet, live registers, and what every way passes.
 
 use super::Walk;
-use crate::insn::{CALL, EXIT, Insn};
+use crate::insn::{CALL, EXIT, Insn, PSEUDO_KFUNC_CALL};
+
+/// `BPF_JMP | BPF_JA | BPF_X`, a jump through a table.
+const INDIRECT: u8 = 0x0d;
 
 /// Instructions with their index, without the second halves of 64-bit loads.
 pub(crate) fn slots(insns: &[Insn]) -> impl Iterator<Item = (usize, Insn)> {
@@ -34,8 +37,6 @@ pub(crate) fn successors(insn: Insn, at: usize) -> [Option<usize>; 2] {
 ///
 /// `functions` are the first instructions of the functions, ascending, the first of them 0.
 pub fn broken_flow(insns: &[Insn], functions: &[usize]) -> Option<(usize, &'static str)> {
-    /// `BPF_JMP | BPF_JA | BPF_X`, a jump through a table.
-    const INDIRECT: u8 = 0x0d;
     if insns.iter().any(|insn| insn.code == INDIRECT) {
         return None;
     }
@@ -58,6 +59,35 @@ pub fn broken_flow(insns: &[Insn], functions: &[usize]) -> Option<(usize, &'stat
         let mut unreached = slots(&insns[start..end]).filter(|(at, _)| !reached[*at]);
         unreached.next().map(|(at, _)| (start + at, "nothing leads to this instruction"))
     })
+}
+
+/// The instructions from which no way leads to an end of their function: a verifier that comes there walks until it finds
+/// that nothing changes, or too many instructions, and refuses the program.
+///
+/// Calls of kernel functions may end it, and jumps through a table lead anywhere.
+pub fn without_end(insns: &[Insn]) -> Vec<usize> {
+    let mut before = vec![Vec::new(); insns.len()];
+    let mut open = Vec::new();
+    for (at, insn) in slots(insns) {
+        let ends =
+            insn.code == EXIT || insn.code == CALL && insn.src == PSEUDO_KFUNC_CALL || insn.code == INDIRECT;
+        for to in successors(insn, at).into_iter().flatten() {
+            match before.get_mut(to) {
+                Some(before) => before.push(at),
+                None => open.push(at),
+            }
+        }
+        if ends {
+            open.push(at);
+        }
+    }
+    let mut ends = vec![false; insns.len()];
+    while let Some(at) = open.pop() {
+        if !std::mem::replace(&mut ends[at], true) {
+            open.extend(&before[at]);
+        }
+    }
+    slots(insns).map(|(at, _)| at).filter(|at| !ends[*at]).collect()
 }
 
 /// Which instructions ways can meet at: targets of jumps, and where a call returns to.

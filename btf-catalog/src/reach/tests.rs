@@ -103,6 +103,16 @@ fn a_branch_on_a_constant_is_walked_on_one_side() {
 }
 
 #[test]
+fn a_loop_that_nothing_leaves_has_no_end() {
+    let back = |off| insn(0x05, 0, 0, off, 0);
+    // One way goes round for ever.
+    assert_eq!(without_end(&[set(0, 0), if_eq(1, 0, 1), RETURN, set(0, 1), back(-2)]), [3, 4]);
+    assert_eq!(without_end(&[set(0, 0), if_eq(1, 0, 1), back(-2), RETURN]), [0usize; 0]);
+    assert_eq!(without_end(&[insn(CALL, 0, crate::insn::PSEUDO_KFUNC_CALL, 0, 1), back(-1)]), [1]);
+    assert_eq!(without_end(&[back(i16::MAX)]), [0usize; 0]);
+}
+
+#[test]
 fn a_zero_on_the_stack_is_a_zero_of_any_size() {
     // *(u32 *)(r10 - 4) = r1; r2 = *(u32 *)(r10 - 4); if r2 == 0 …
     let program = |value| {

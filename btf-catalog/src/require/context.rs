@@ -57,12 +57,12 @@ const AS_IT_IS: [ProgType; 11] = [
     ProgType::CGROUP_DEVICE,
 ];
 
-/// Where packets begin and end, by type, which no read may extend the sign of.
-fn packet_pointers(prog_type: ProgType) -> &'static [Range<i32>] {
+/// Whether the context has there where a packet begins or ends, which no read may extend the sign of.
+fn is_packet_pointer(prog_type: ProgType, off: i32) -> bool {
     match prog_type.context() {
-        Some("xdp") => &[0..12],
-        Some("skb") => &[76..84, 140..144],
-        _ => &[],
+        Some("xdp") => (0..12).contains(&off),
+        Some("skb") => (76..84).contains(&off) || (140..144).contains(&off),
+        _ => false,
     }
 }
 
@@ -92,7 +92,7 @@ pub fn context_fault(
     if access.moved && (rewritten || has("member:bpf_reg_state.off") == Some(true)) {
         return Some(format!("{place} through a pointer that was moved before"));
     }
-    let packets = access.signed && packet_pointers(prog_type).iter().any(|bytes| bytes.contains(&off));
+    let packets = access.signed && is_packet_pointer(prog_type, off);
     if packets && has("member:bpf_insn_access_aux.is_ldsx") == Some(true) {
         return Some(format!("{place} and extends the sign, where a packet begins or ends"));
     }

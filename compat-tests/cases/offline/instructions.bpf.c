@@ -36,6 +36,11 @@ SEC("xdp") int recursive(int *context) { return in_circles(context[0]); }
 FUNCTION tail(void *context) { tail_call(context, &programs, 0); return 1; }
 SEC("xdp") int tail_behind(int *context) { USE_STACK; return tail(context) + 1; }
 
+static __attribute__((noinline)) void no_number(void *context) { tail_call(context, &programs, 0); asm volatile(""); }
+SEC("xdp") int tail_of_nothing(int *context) { no_number(context); return 1; }
+
+ASM(endless, "r0 = 0; .byte 0x05,0,0xff,0xff,0,0,0,0;")
+
 FUNCTION called_back(void *map, void *key, void *value, void *context) { return 0; }
 SEC("xdp") int calls_back(int *context) { return for_each_map_elem(&programs, called_back, 0, 0) & 1; }
 

@@ -5,10 +5,10 @@ use super::{Predictor, told, undecided};
 use crate::assess::against;
 use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::{Check, Stage};
-use btf_catalog::ProgType;
-use btf_catalog::insn::{CALL, PSEUDO_FUNC};
+use btf_catalog::insn::{CALL, Insn, PSEUDO_FUNC};
 use btf_catalog::reach::Walk;
 use btf_catalog::require::{call_chains, context_fault, invalid_insns};
+use btf_catalog::{BtfKind, ProgType};
 
 /// `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h before v7.2.
 const LEAST_MAX_FRAMES: u32 = 8;
@@ -18,6 +18,8 @@ const MAX_STACK_BYTE_SZ: u32 = 512;
 const MAX_BELOW_TAIL_CALL_BYTE_SZ: u32 = 255;
 /// `BPF_REG_PARAMS` of include/linux/filter.h, v7.2.
 const STACK_ARGUMENTS: u8 = 11;
+/// A call of `bpf_tail_call()`.
+const TAIL_CALL: (u8, u8, i32) = (CALL, 0, 12);
 /// `BPF_ATOMIC`, a mode of stores.
 const ATOMIC: u8 = 0xc0;
 /// `BPF_JMP | BPF_JCOND`.
@@ -46,7 +48,7 @@ impl Predictor<'_> {
                 if invalid.everywhere {
                     Some(refused(reached.place(invalid.insn_off), invalid.why))
                 } else {
-                    reached.refused("PTL0222", invalid.insn_off, invalid.why)
+                    reached.trapped(invalid.insn_off, invalid.why)
                 }
             })
             .collect();
@@ -181,7 +183,28 @@ impl Predictor<'_> {
                 format!("a tail call is made where {byte_sz} bytes of stack are in use; 255 are allowed");
             refused(requirement("the tail calls"), &why)
         });
-        [frames, stack.flatten(), tail_call].into_iter().flatten().collect()
+        let of_numbers = self.returning_no_number(reached);
+        [frames, stack.flatten(), tail_call, of_numbers].into_iter().flatten().collect()
+    }
+}
+
+impl Predictor<'_> {
+    /// Functions that make tail calls or read packets by `ld abs` return a number (`check_btf_func()`).
+    fn returning_no_number(&self, reached: &Reached) -> Option<Check> {
+        let btf = self.object.btf.as_ref()?;
+        let functions = &reached.entry.functions;
+        let ends = functions.iter().skip(1).map(|next| next.insn_off).chain([reached.insns.len()]);
+        let told = functions.iter().zip(ends).skip(1).find_map(|(function, end)| {
+            let func = function.type_id.map(|id| btf.ty(id)).filter(|ty| ty.kind() == BtfKind::Func)?;
+            let returned = btf.resolve(btf.ty(func.type_id()).type_id());
+            let number = returned.kind() == BtfKind::Int && returned.size() <= 8 || returned.is_any_enum();
+            let by_abs = |insn: &Insn| insn.class() == 0 && matches!(insn.code & 0xe0, 0x20 | 0x40);
+            let special = |insn: &Insn| by_abs(insn) || (insn.code, insn.src, insn.imm) == TAIL_CALL;
+            let insns = reached.insns.get(function.insn_off..end)?;
+            insns.iter().any(special).then_some(function).filter(|_| !number)
+        })?;
+        let why = "it makes a tail call or reads a packet by ld abs, and returns no number";
+        Some(refused(format!("the function {}()", told.name), why))
     }
 }
 

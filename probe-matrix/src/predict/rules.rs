@@ -8,7 +8,7 @@ use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::{Check, Stage};
 use btf_catalog::ProgType;
 use btf_catalog::insn::PSEUDO_FUNC;
-use btf_catalog::reach::{Walk, broken_flow};
+use btf_catalog::reach::{Walk, broken_flow, whatever_is_tested, without_end};
 use btf_catalog::require::source_line;
 
 /// The frame pointer, which programs may not write.
@@ -17,13 +17,22 @@ const R10: u8 = 10;
 impl Reached<'_> {
     /// What the verifier of every kernel refuses at sight.
     pub(super) fn rules(&self) -> Vec<Check> {
-        self.flow().into_iter().chain(self.frame_pointer()).collect()
+        [self.flow(), self.endless(), self.frame_pointer()].into_iter().flatten().collect()
     }
 
     fn flow(&self) -> Option<Check> {
         let functions: Vec<usize> = self.entry.functions.iter().map(|function| function.insn_off).collect();
         let (at, why) = broken_flow(&self.insns, &functions)?;
         Some(told(Stage::Load, "PTL0222", self.place(at), "object", Support::No, why))
+    }
+
+    fn endless(&self) -> Option<Check> {
+        let why = "no way leads from here to an end of the program";
+        let endless = without_end(&self.insns);
+        if endless.first() == Some(&0) {
+            return self.refused("PTL0222", 0, why);
+        }
+        self.trapped(endless.into_iter().max_by_key(|at| self.reach.walk(*at))?, why)
     }
 
     fn frame_pointer(&self) -> Option<Check> {
@@ -33,8 +42,7 @@ impl Reached<'_> {
             insn.dst == R10 && (matches!(insn.class(), 1 | 4 | 7) || insn.is_ld_imm64())
         };
         let at = (0..self.insns.len()).filter(writes).max_by_key(|at| self.reach.walk(*at))?;
-        let why = "the frame pointer may not be written";
-        self.refused("PTL0222", at, why)
+        self.trapped(at, "the frame pointer may not be written")
     }
 
     /// A refusal of the instruction there, if it is walked.
@@ -43,6 +51,17 @@ impl Reached<'_> {
         let fact = Fact::new(Support::No, Evidence::Derived, "the instructions").reason(why);
         (walk > Walk::Never)
             .then(|| against(Stage::Load, code, self.place(at), "object", Some(&fact), walk < Walk::Sure))
+    }
+
+    /// A refusal of an instruction that nobody writes to be walked: where a branch keeps the verifier from it, that is what it
+    /// is for, and a newer one may know better what the branch does.
+    pub(super) fn trapped(&self, at: usize, why: &str) -> Option<Check> {
+        let sure = whatever_is_tested(self.entry, &self.insns).walk(at) == Walk::Sure;
+        let walk = self.reach.walk(at);
+        let fact = Fact::new(Support::No, Evidence::Derived, "the instructions").reason(why);
+        let guarded = walk < Walk::Sure || !sure;
+        (walk > Walk::Never)
+            .then(|| against(Stage::Load, "PTL0222", self.place(at), "object", Some(&fact), guarded))
     }
 
     pub(super) fn place(&self, at: usize) -> String {
