@@ -32,7 +32,7 @@ use btf_catalog::core::{
     CoreError, ExternOutcome, Found, KernelSide, KernelSymbol, Relocated, RelocatedEntry, Resolution,
     TargetBtf,
 };
-use btf_catalog::object::{Entry, Extern};
+use btf_catalog::object::Extern;
 use btf_catalog::reach::{Constants, Walk};
 use btf_catalog::require::{EntryRequirements, Requirements};
 use btf_catalog::{BpfObject, ProgType};
@@ -132,33 +132,37 @@ struct Predictor<'a> {
 }
 
 impl Predictor<'_> {
-    fn entry(&self, entry: &Entry, relocated: Option<&Result<RelocatedEntry, CoreError>>) -> EntryVerdict {
+    fn entry(
+        &self,
+        reached: &Reached,
+        relocated: Option<&Result<RelocatedEntry, CoreError>>,
+    ) -> EntryVerdict {
+        let entry = reached.entry;
         let (relocated, failed) = match relocated {
             Some(Ok(relocated)) => (Some(relocated), None),
             Some(Err(error)) => (None, Some(error)),
             None => (None, None),
         };
         let constants = &self.situation.constants;
-        let reached = Reached::new(self.object, entry, relocated, constants);
-        let mut checks = self.of_needs(&reached);
+        let mut checks = self.of_needs(reached);
         checks.extend(failed.map(|error| {
             told(Stage::Load, "PTL0302", error.access.clone(), "btf.vmlinux", Support::No, &error.what)
         }));
         let in_modules: Vec<_> =
-            relocated.iter().flat_map(|relocated| self.in_modules(&reached, relocated)).collect();
+            relocated.iter().flat_map(|relocated| self.in_modules(reached, relocated)).collect();
         let open: BTreeSet<usize> = in_modules.iter().map(|(insn_off, _)| *insn_off).collect();
         checks.extend(in_modules.into_iter().map(|(_, check)| check));
-        checks.extend(relocated.iter().flat_map(|relocated| poison(&reached, relocated, &open)));
+        checks.extend(relocated.iter().flat_map(|relocated| poison(reached, relocated, &open)));
         checks.extend(create::maps(self.object, self.kernel));
         checks.extend(self.struct_ops(entry));
-        let returns = self.returns(entry, &reached);
+        let returns = self.returns(entry, reached);
         checks.extend(reached.rules());
         checks.extend(reached.pairs());
         checks.extend(returns.checks);
-        checks.extend(self.instructions(&reached));
-        checks.extend(self.global_functions(&reached));
+        checks.extend(self.instructions(reached));
+        checks.extend(self.global_functions(reached));
         checks.extend(
-            self.externs(&reached, entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type)),
+            self.externs(reached, entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type)),
         );
         let unsettled = Open { insns: relocated.is_none(), some: !open.is_empty() };
         let analysis = reached.analysis(&self.situation.constants, &unsettled, returns.allowed);
@@ -178,13 +182,13 @@ impl Predictor<'_> {
 
     /// Everything that the walked instructions need. What is only walked perhaps cannot block.
     fn of_needs(&self, reached: &Reached) -> Vec<Check> {
-        let perhaps = reached.needs(Walk::May);
-        let mut checks = self.of(&perhaps, reached, Walk::May);
+        let perhaps = reached.perhaps();
+        let mut checks = self.of(perhaps, reached, Walk::May);
         if checks.iter().all(|check| check.outcome != Outcome::Fail) {
             return checks;
         }
-        let surely = reached.needs(Walk::Sure);
-        let sure = self.of(&surely, reached, Walk::Sure);
+        let surely = reached.surely();
+        let sure = self.of(surely, reached, Walk::Sure);
         for check in checks.iter_mut().filter(|check| check.outcome == Outcome::Fail) {
             let same = |sure: &Check| (&sure.fact, &sure.code) == (&check.fact, &check.code);
             if !sure.iter().any(|sure| sure.outcome == Outcome::Fail && same(sure)) {

@@ -5,7 +5,7 @@ use super::told;
 use crate::facts::{Evidence, Support};
 use crate::verdict::{Check, Outcome, Stage};
 use btf_catalog::reach::Constants;
-use btf_catalog::verify::{Subject, Traits, Verified, verify};
+use btf_catalog::verify::Verified;
 
 /// Things that are not known which a check names; there may be dozens.
 const NAMED: usize = 3;
@@ -31,8 +31,7 @@ impl Reached<'_> {
         if open.insns {
             return Some(self.assumed("its instructions are not known".to_owned()));
         }
-        let subject = Subject { object: self.object, entry: self.entry, insns: &self.insns, constants };
-        let verified = verify(subject, Traits::default());
+        let verified = self.verified(constants);
         if let Some(fault) = verified.refused() {
             let place = self.place(fault.insn_off);
             if !open.some {
@@ -44,7 +43,7 @@ impl Reached<'_> {
             return Some(self.assumed("some of its instructions depend on modules".to_owned()));
         }
         let clean = returns_allowed && verified.is_clean();
-        (!clean).then(|| self.assumed(self.doubts(&verified)))
+        (!clean).then(|| self.assumed(self.doubts(verified)))
     }
 
     /// Why the walk does not show that every verifier accepts the entry.

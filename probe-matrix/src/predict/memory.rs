@@ -7,11 +7,13 @@
 //! that was [`Decided`]. Nothing else of a kernel reaches a verdict, since rules see it through [`Asked`] alone.
 
 use super::asked::{Asked, Book, KernelFiles, Step};
+use super::reached::Reached;
 use super::{EntryVerdict, Predictor, resolve_externs};
 use crate::derive::Offline;
 use crate::facts::Support;
 use btf_catalog::BpfObject;
 use btf_catalog::core::{CoreError, RelocatedEntry, Relocator, StructOpsLink};
+use btf_catalog::object::Entry;
 use btf_catalog::reach::Constants;
 use btf_catalog::require::{self, Requirements};
 use std::cell::RefCell;
@@ -59,7 +61,7 @@ struct Remembered<'a> {
     constants: Constants,
     all: Requirements,
     /// What became of each entry, by situation.
-    situations: Vec<(Situation, Vec<Forms>)>,
+    situations: Vec<(Situation, Vec<Forms<'a>>)>,
 }
 
 /// What a kernel makes of an object as a whole, before any rule is looked at.
@@ -72,9 +74,17 @@ pub(super) struct Situation {
 }
 
 /// The relocated forms of an entry. There are none where a kernel's types are not known.
-type Forms = Vec<(Option<Result<RelocatedEntry, CoreError>>, Decided)>;
+type Forms<'a> = Vec<(Option<Result<RelocatedEntry, CoreError>>, Form<'a>)>;
 
-impl Remembered<'_> {
+/// What is known of an entry's relocated form.
+#[derive(Default)]
+struct Form<'a> {
+    /// What its instructions say for themselves, once they were looked at.
+    reached: Option<Reached<'a>>,
+    decided: Decided,
+}
+
+impl<'a> Remembered<'a> {
     fn on(&mut self, kernel: &KernelFiles, asked: &Asked) -> Vec<Arc<EntryVerdict>> {
         let object = self.object;
         let mut constants = self.constants.clone();
@@ -89,13 +99,17 @@ impl Remembered<'_> {
         let no_entry_yet = || object.entries.iter().map(|_| Vec::new()).collect();
         let (situation, entries) = recall(&mut self.situations, situation, no_entry_yet);
         let mut relocator = kernel.types.map(|types| Relocator::new(object, types));
-        let verdict = |(entry, forms): (_, &mut Forms)| {
+        let verdict = |(entry, forms): (&'a Entry, &mut Forms<'a>)| {
             let relocated = relocator.as_mut().map(|relocator| relocator.relocate(entry));
-            let (relocated, decided) = recall(forms, relocated, Decided::default);
+            let (relocated, Form { reached, decided }) = recall(forms, relocated, Form::default);
             decided.find(asked).unwrap_or_else(|| {
                 let predictor = Predictor { object, kernel: asked, situation, all: &self.all };
+                let reached = reached.get_or_insert_with(|| {
+                    let relocated = relocated.as_ref().and_then(|relocated| relocated.as_ref().ok());
+                    Reached::new(object, entry, relocated, &situation.constants)
+                });
                 asked.begin_trail();
-                let verdict = Arc::new(predictor.entry(entry, relocated.as_ref()));
+                let verdict = Arc::new(predictor.entry(reached, relocated.as_ref()));
                 push(&mut decided.0, (asked.trail(), Arc::clone(&verdict)));
                 verdict
             })

@@ -5,12 +5,15 @@ use btf_catalog::insn::Insn;
 use btf_catalog::object::Entry;
 use btf_catalog::reach::{Constants, Reach, Walk, reach};
 use btf_catalog::require::{self, ContextReads, EntryRequirements, IsaFeature};
+use btf_catalog::verify::{Subject, Traits, Verified, verify};
 use btf_catalog::{BpfObject, HelperId};
+use std::cell::OnceCell;
 
 /// `goto +0`: what stands for an instruction that is not looked at.
 const NOTHING: Insn = Insn { code: 0x05, dst: 0, src: 0, off: 0, imm: 0 };
 
-/// A relocated entry and what the verifier walks of it.
+/// A relocated entry and what its instructions say for themselves, whatever the kernel: what the verifier walks of it, what
+/// it needs there and what it finds wrong.
 pub(super) struct Reached<'a> {
     pub(super) object: &'a BpfObject,
     pub(super) entry: &'a Entry,
@@ -18,6 +21,9 @@ pub(super) struct Reached<'a> {
     pub(super) insns: Vec<Insn>,
     /// What is walked.
     pub(super) reach: Reach,
+    perhaps: OnceCell<EntryRequirements>,
+    surely: OnceCell<EntryRequirements>,
+    verified: OnceCell<Verified>,
 }
 
 impl<'a> Reached<'a> {
@@ -32,11 +38,28 @@ impl<'a> Reached<'a> {
             externs.apply(object, entry, &mut insns);
         }
         let reach = reach(object, entry, &insns, constants);
-        Reached { object, entry, insns, reach }
+        let (perhaps, surely, verified) = Default::default();
+        Reached { object, entry, insns, reach, perhaps, surely, verified }
+    }
+
+    /// What the instructions need that may be walked.
+    pub(super) fn perhaps(&self) -> &EntryRequirements {
+        self.perhaps.get_or_init(|| self.needs(Walk::May))
+    }
+
+    /// What the instructions need that are surely walked.
+    pub(super) fn surely(&self) -> &EntryRequirements {
+        self.surely.get_or_init(|| self.needs(Walk::Sure))
+    }
+
+    /// What the verifier finds by its own analysis. `constants` are those that the entry was reached with.
+    pub(super) fn verified(&self, constants: &Constants) -> &Verified {
+        let subject = Subject { object: self.object, entry: self.entry, insns: &self.insns, constants };
+        self.verified.get_or_init(|| verify(subject, Traits::default()))
     }
 
     /// What the instructions need that are walked at least that surely.
-    pub(super) fn needs(&self, at_least: Walk) -> EntryRequirements {
+    fn needs(&self, at_least: Walk) -> EntryRequirements {
         let kept = |insn_off: usize| self.reach.walk(insn_off) >= at_least;
         let kept_of = |(at, insn): (usize, &Insn)| {
             // The second half of a 64-bit load is walked with the first.
