@@ -48,9 +48,9 @@ impl Test {
     pub(super) fn ways(&self) -> Ways {
         match (self.a.kind, self.b.kind) {
             (Kind::Scalar(a), Kind::Scalar(b)) => {
-                let constant = b.as_const().is_some() || a.as_const().is_some() && self.wide;
+                let constant = b.as_const().is_some();
                 match a.test(self.condition, self.wide, b) {
-                    // Two ranges are compared since v6.8.
+                    // What the second operand may be is looked at since v6.8 where it is not constant.
                     Some(taken) if constant && !self.a.soft && !self.b.soft => Ways::Only { taken },
                     Some(taken) => Ways::Leaning { taken },
                     None if self.a.vague || self.b.vague || self.knows_less(a) || self.knows_less(b) => {
