@@ -35,10 +35,12 @@ use btf_catalog::core::{
 use btf_catalog::object::Extern;
 use btf_catalog::reach::{Constants, Walk};
 use btf_catalog::require::{EntryRequirements, Requirements};
+use btf_catalog::verify::Traits;
 use btf_catalog::{BpfObject, ProgType};
 pub use memory::Predictions;
 use memory::Situation;
 use reached::Reached;
+use returns::Returns;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -158,14 +160,14 @@ impl Predictor<'_> {
         let returns = self.returns(entry, reached);
         checks.extend(reached.rules());
         checks.extend(reached.pairs());
-        checks.extend(returns.checks);
+        checks.extend(returns.checks.iter().cloned());
         checks.extend(self.instructions(reached));
         checks.extend(self.global_functions(reached));
         checks.extend(
             self.externs(reached, entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type)),
         );
         let unsettled = Open { insns: relocated.is_none(), some: !open.is_empty() };
-        let analysis = reached.analysis(&self.situation.constants, &unsettled, returns.allowed);
+        let analysis = reached.analysis(constants, &unsettled, self.traits(&returns), returns.allowed);
         checks.extend(analysis);
         let on_node = |check: &Check| ["mounts.", "security."].iter().any(|of| check.fact.starts_with(of));
         let (of_node, checks): (Vec<_>, Vec<_>) = checks.into_iter().partition(on_node);
@@ -177,6 +179,25 @@ impl Predictor<'_> {
             attach: judge(&checks, Stage::Attach),
             on_node: of_node.into_iter().map(|check| check.requirement).collect(),
             checks,
+        }
+    }
+
+    /// What the verifier of this kernel does that others do not.
+    fn traits(&self, returns: &Returns) -> Traits {
+        let shown = |witness| match self.kernel.shown(witness).support {
+            Support::Yes => Some(true),
+            Support::No => Some(false),
+            _ => None,
+        };
+        Traits {
+            // Since v6.8, and in later stable kernels of v6.1; v5.10 has it in none.
+            stack_grows_by_reads: match shown("enum:BPF_FUNC_for_each_map_elem") {
+                Some(true) => shown("type:bpf_retval_range").filter(|shown| *shown),
+                told => told,
+            },
+            knows_array_entries: shown("member:bpf_call_arg_meta.const_map_key"),
+            returns: returns.range.filter(|_| returns.checks.is_empty()),
+            ..Traits::default()
         }
     }
 

@@ -443,10 +443,10 @@ impl<'a> Walker<'a> {
         }
         let old = self.load(access, state)?;
         self.store(access, Value::VAGUE, state)?;
-        let old = match old.kind {
-            Kind::Opaque => Value { vague: true, ..Value::scalar(Scalar::of_bytes(access.byte_sz as u32)) },
-            _ => Value::scalar(Scalar::of_bytes(access.byte_sz as u32)),
-        };
+        let on_stack = matches!(base.kind, Kind::Pointer(Pointer { region: Region::Stack { .. }, .. }));
+        // Of the stack, verifiers since v7.0 know what was there.
+        let vague = on_stack || old.kind == Kind::Opaque;
+        let old = Value { vague, ..Value::scalar(Scalar::of_bytes(access.byte_sz as u32)) };
         if insn.imm == CMPXCHG {
             state.set(0, old);
         } else if insn.imm & FETCH != 0 {

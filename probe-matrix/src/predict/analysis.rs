@@ -5,7 +5,7 @@ use super::told;
 use crate::facts::{Evidence, Support};
 use crate::verdict::{Check, Outcome, Stage};
 use btf_catalog::reach::Constants;
-use btf_catalog::verify::Verified;
+use btf_catalog::verify::{Traits, Verified};
 
 /// Things that are not known which a check names; there may be dozens.
 const NAMED: usize = 3;
@@ -26,12 +26,13 @@ impl Reached<'_> {
         &self,
         constants: &Constants,
         open: &Open,
+        traits: Traits,
         returns_allowed: bool,
     ) -> Option<Check> {
         if open.insns {
             return Some(self.assumed("its instructions are not known".to_owned()));
         }
-        let verified = self.verified(constants);
+        let verified = self.verified(constants, traits);
         if let Some(fault) = verified.refused() {
             let place = self.place(fault.insn_off);
             if !open.some {
@@ -43,7 +44,7 @@ impl Reached<'_> {
             return Some(self.assumed("some of its instructions depend on modules".to_owned()));
         }
         let clean = returns_allowed && verified.is_clean();
-        (!clean).then(|| self.assumed(self.doubts(verified)))
+        (!clean).then(|| self.assumed(self.doubts(&verified)))
     }
 
     /// Why the walk does not show that every verifier accepts the entry.

@@ -7,7 +7,8 @@ use btf_catalog::reach::{Constants, Reach, Walk, reach};
 use btf_catalog::require::{self, ContextReads, EntryRequirements, IsaFeature};
 use btf_catalog::verify::{Subject, Traits, Verified, verify};
 use btf_catalog::{BpfObject, HelperId};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 
 /// `goto +0`: what stands for an instruction that is not looked at.
 const NOTHING: Insn = Insn { code: 0x05, dst: 0, src: 0, off: 0, imm: 0 };
@@ -23,7 +24,7 @@ pub(super) struct Reached<'a> {
     pub(super) reach: Reach,
     perhaps: OnceCell<EntryRequirements>,
     surely: OnceCell<EntryRequirements>,
-    verified: OnceCell<Verified>,
+    verified: RefCell<Vec<(Traits, Rc<Verified>)>>,
 }
 
 impl<'a> Reached<'a> {
@@ -52,10 +53,15 @@ impl<'a> Reached<'a> {
         self.surely.get_or_init(|| self.needs(Walk::Sure))
     }
 
-    /// What the verifier finds by its own analysis. `constants` are those that the entry was reached with.
-    pub(super) fn verified(&self, constants: &Constants) -> &Verified {
+    /// What the verifier finds by its own analysis, where it is of these traits. `constants` are those that the entry was reached with.
+    pub(super) fn verified(&self, constants: &Constants, traits: Traits) -> Rc<Verified> {
+        if let Some((_, known)) = self.verified.borrow().iter().find(|(of, _)| *of == traits) {
+            return Rc::clone(known);
+        }
         let subject = Subject { object: self.object, entry: self.entry, insns: &self.insns, constants };
-        self.verified.get_or_init(|| verify(subject, Traits::default()))
+        let verified = Rc::new(verify(subject, traits));
+        self.verified.borrow_mut().push((traits, Rc::clone(&verified)));
+        verified
     }
 
     /// What the instructions need that are walked at least that surely.

@@ -6,6 +6,7 @@ use crate::assess::against;
 use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::{Check, Stage};
 use btf_catalog::object::Entry;
+use btf_catalog::verify::ReturnRange;
 use btf_catalog::{AttachType, ProgType};
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
@@ -63,13 +64,15 @@ static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
 pub(super) struct Returns {
     /// Whether every verifier sees that the program may return all of them.
     pub(super) allowed: bool,
+    /// The range that this kernel's verifier asks for.
+    pub(super) range: Option<ReturnRange>,
     pub(super) checks: Vec<Check>,
 }
 
 impl Predictor<'_> {
     /// Holds what an entry returns against what its type may.
     pub(super) fn returns(&self, entry: &Entry, reached: &Reached) -> Returns {
-        let unknown = Returns { allowed: false, checks: Vec::new() };
+        let unknown = Returns { allowed: false, range: None, checks: Vec::new() };
         let Some(kind) = &entry.kind else { return unknown };
         let meant = |row: &&Row| {
             let attach_types = row.attach_types.as_ref();
@@ -104,7 +107,9 @@ impl Predictor<'_> {
             against(Stage::Load, "PTL0223", requirement, "object", Some(&fact), rule != Support::Yes)
         });
         let mut returns = reached.reach.returns.iter();
+        let (min, max) = (*range.start(), *range.end());
         Returns {
+            range: (rule == Support::Yes).then_some(ReturnRange { min, max, half }),
             allowed: !reached.reach.cut_short
                 && returns.all(|returned| returned.within(range, half) == Some(true)),
             checks: refused.into_iter().collect(),
