@@ -229,9 +229,9 @@ fn knows_less(operation: u8, wide: bool, a: Scalar, b: Scalar, result: Scalar) -
         op::ADD | op::SUB if wide => {
             result.umin == 0 && result.umax == u64::MAX && result.smin == i64::MIN && result.smax == i64::MAX
         }
-        op::ARSH if wide => false,
         op::XOR if wide => a != any && b != any,
-        op::DIV | op::MOD => true,
+        // Verifiers since v7.0 walk both signs of what is shifted by all its bits, and know bounds of quotients.
+        op::DIV | op::MOD | op::ARSH => true,
         _ => result.umax > i32::MAX as u64,
     }
 }
