@@ -56,6 +56,10 @@ impl Tnum {
         let mask = self.mask | other.mask;
         Tnum { value: (self.value ^ other.value) & !mask, mask }
     }
+
+    fn fits(self, number: u64) -> bool {
+        (self.value ^ number) & !self.mask == 0
+    }
 }
 
 /// What is known of a number of 64 bits. Always at least one number fits.
@@ -169,6 +173,12 @@ impl Scalar {
         Scalar { bits, ..Scalar::UNKNOWN }.settled().unwrap_or(Scalar::UNKNOWN)
     }
 
+    /// Whether its bounds are numbers that its bits allow. Verifiers that meet the two know more of others.
+    pub(crate) fn is_tight(self) -> bool {
+        let bounds = [self.umin, self.umax, self.smin as u64, self.smax as u64];
+        bounds.into_iter().all(|bound| self.bits.fits(bound))
+    }
+
     /// Whether every number that fits `other` fits this.
     pub(crate) fn contains(self, other: Scalar) -> bool {
         self.umin <= other.umin
@@ -207,7 +217,8 @@ impl Scalar {
             return self;
         }
         if self.umin & !max == self.umax & !max {
-            return Scalar { umin: self.umin & max, umax: self.umax & max, ..Scalar::UNKNOWN }
+            let bits = Tnum { value: self.bits.value & max, mask: self.bits.mask & max };
+            return Scalar { umin: self.umin & max, umax: self.umax & max, bits, ..Scalar::UNKNOWN }
                 .settled()
                 .unwrap_or(Scalar::of_bytes(byte_sz));
         }
@@ -258,6 +269,7 @@ impl Scalar {
             op::AND => Scalar { umax: a.umax.min(b.umax), ..Scalar::of_bits(a.bits.and(b.bits)) },
             op::OR => Scalar { umin: a.umin.max(b.umin), ..Scalar::of_bits(a.bits.or(b.bits)) },
             op::XOR => Scalar::of_bits(a.bits.xor(b.bits)),
+            op::MUL if a.as_const() == Some(0) || b.as_const() == Some(0) => Scalar::constant(0),
             op::MUL if u32::try_from(a.umax.max(b.umax)).is_ok() => {
                 Scalar::range(a.umin * b.umin, a.umax * b.umax)
             }
@@ -273,7 +285,10 @@ impl Scalar {
                 None => Scalar::UNKNOWN,
             },
             op::RSH => match shift {
-                Some(by) => Scalar::range(a.umin >> by, a.umax >> by),
+                Some(by) => {
+                    let bits = Tnum { value: a.bits.value >> by, mask: a.bits.mask >> by };
+                    Scalar { umin: a.umin >> by, umax: a.umax >> by, ..Scalar::of_bits(bits) }
+                }
                 None => Scalar::range(0, a.umax),
             },
             op::ARSH => match shift {

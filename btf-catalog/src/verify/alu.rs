@@ -154,7 +154,7 @@ fn moved(insn: Insn, src: Value, wide: bool) -> Value {
             let extended = scalar.truncated(bits as u32 / 8).sign_extended(bits as u32);
             let extended = if wide { extended } else { extended.truncated(4) };
             // A number whose sign bit is 0 stays what it is.
-            let same = extended == scalar;
+            let same = extended == scalar && scalar != Scalar::UNKNOWN;
             let vague = src.vague || !same && extended.as_const().is_none();
             Value {
                 kind: Kind::Scalar(extended),
@@ -219,6 +219,9 @@ fn knows_less(operation: u8, wide: bool, a: Scalar, b: Scalar, result: Scalar) -
     let absorbs = matches!(operation, op::ADD | op::SUB | op::XOR) && (a == any || b == any);
     if absorbs {
         return false;
+    }
+    if ![a, b, result].into_iter().all(Scalar::is_tight) {
+        return true;
     }
     match operation {
         op::AND | op::OR | op::RSH => !wide && result.umax > i32::MAX as u64 && a != any && b != any,

@@ -53,6 +53,8 @@ impl Test {
                     // What the second operand may be is looked at since v6.8 where it is not constant.
                     Some(taken) if constant && !self.a.soft && !self.b.soft => Ways::Only { taken },
                     Some(taken) => Ways::Leaning { taken },
+                    // A register beside itself is known to be equal since v7.2.
+                    None if Some(self.regs.0) == self.regs.1 => Ways::Either,
                     None if self.a.vague || self.b.vague || self.knows_less(a) || self.knows_less(b) => {
                         Ways::Either
                     }
@@ -186,7 +188,7 @@ impl Test {
         // A signed test of a lower half may tell more than was learned.
         let signed = matches!(condition, cond::JSGT | cond::JSGE | cond::JSLT | cond::JSLE);
         let unseen = !self.wide && signed && refined == number && number.as_const().is_none();
-        let vague = value.vague || unseen || around_zero(refined);
+        let vague = value.vague || unseen || around_zero(refined) || !refined.is_tight();
         Some(Value { kind: Kind::Scalar(refined), vague, ..value })
     }
 

@@ -331,3 +331,46 @@ fn stack_that_was_never_written_is_read_as_the_kernel_lets_it() {
     assert_eq!(reads(Some(true), Some(true)), (false, true));
     assert_eq!(reads(Some(true), None), (false, false));
 }
+
+/// What is done to a number of 32 bits in r2 so that some verifiers, if not all, know the test that follows to be false.
+#[test]
+fn code_behind_numbers_that_a_verifier_may_know_better_is_not_surely_refused() {
+    let and = |dst: u8, imm: i32| insn(0x57, dst, 0, 0, imm);
+    let if_not = |imm: i32| insn(0x55, 2, 0, 1, imm);
+    let cases: [(&str, Vec<Insn>); 7] = [
+        (
+            "a shift to the right of bits with holes",
+            vec![and(2, 0x101), insn(0x77, 2, 0, 0, 1), and(2, 15), if_not(0)],
+        ),
+        ("the same in 32 bits", vec![and(2, 0x101), insn(0x74, 2, 0, 0, 1), and(2, 15), if_not(0)]),
+        ("multiplied by 0", vec![insn(0x27, 2, 0, 0, 0), if_not(0)]),
+        (
+            "the lower half of bits with holes",
+            vec![
+                and(2, 17),
+                set(3, 1),
+                insn(0x67, 3, 0, 0, 32),
+                insn(0x4f, 2, 3, 0, 0),
+                insn(0x54, 2, 0, 0, 14),
+                if_not(0),
+            ],
+        ),
+        ("the one number that bits and bounds leave", vec![and(2, 8), if_eq(2, 0, 1), if_not(8)]),
+        ("a byte with its sign", vec![insn(0xbf, 2, 2, 8, 0), insn(0xc5, 2, 0, 1, -200)]),
+        ("a register beside itself", vec![insn(0x2d, 2, 2, 1, 0)]),
+    ];
+    for (what, steps) in cases {
+        let begin = [insn(0x61, 2, 1, 0, 0)];
+        // The last test leaps over the way out, to what reads a register that was never set.
+        let end = [insn(0x05, 0, 0, 1, 0), copy(0, 9), set(0, 0), RETURN];
+        let program = [&begin[..], &steps, &end].concat();
+        let verified = verified("tc", &program);
+        assert!(verified.refused().is_none(), "{what}: {:?}", verified.faults);
+    }
+    // The way that is tested for can be gone.
+    let program = [
+        &[insn(0x61, 2, 1, 0, 0), and(2, 1), if_not(0)][..],
+        &[insn(0x05, 0, 0, 1, 0), copy(0, 9), set(0, 0), RETURN],
+    ];
+    assert!(verified("tc", &program.concat()).refused().is_some());
+}
