@@ -3,7 +3,7 @@
 mod offline;
 
 use btf_catalog::kernel::Kernel;
-use offline::{kernel, object};
+use offline::{kernel, kernel_of, object};
 use probe_matrix::derive::Offline;
 use probe_matrix::predict::{EntryVerdict, Options, predict};
 use probe_matrix::verdict::{Outcome, Verdict};
@@ -58,4 +58,35 @@ fn functions_that_are_verified_by_themselves_take_what_the_kernel_knows() {
     let unknown = Some(("PTL0602".to_owned(), Outcome::Undecided));
     assert_eq!(told("takes_nothing_known"), unknown);
     assert_eq!(told("returns_address"), Some(("PTL0225".to_owned(), Outcome::Fail)));
+}
+
+#[test]
+fn arguments_are_read_where_the_kernel_hands_them_out() {
+    use Verdict::{Blocked, Runs, Unknown};
+    let told = |kernel: &Kernel| {
+        let verdicts = verdicts(kernel, "arguments.bpfel.o", &Options::default());
+        let programs =
+            ["integers", "text", "nothing", "pointer", "structure", "half", "narrow", "result"].into_iter();
+        programs.map(|program| load(&verdicts[program]).0).collect::<Vec<_>>()
+    };
+    // What became of pointers to pointers does not show in this kernel.
+    assert_eq!(told(&kernel()), [Blocked, Runs, Blocked, Unknown, Runs, Runs, Runs, Runs]);
+    let younger = kernel_of("younger.bpfel.o");
+    assert_eq!(told(&younger), [Runs, Runs, Unknown, Runs, Runs, Blocked, Runs, Runs]);
+}
+
+#[test]
+fn what_maps_hold_decides_who_may_use_them() {
+    let told = |kernel: &Kernel| {
+        let verdicts = verdicts(kernel, "map_use.bpfel.o", &Options::default());
+        let told = |program: &str| {
+            let mut checks =
+                verdicts[program].checks.iter().filter(|check| check.requirement.starts_with("map "));
+            checks.find(|check| check.requirement.ends_with(program)).map(|check| check.outcome)
+        };
+        ["plain", "writable", "holds", "probes"].map(told)
+    };
+    let (fail, undecided) = (Some(Outcome::Fail), Some(Outcome::Undecided));
+    assert_eq!(told(&kernel()), [fail, undecided, fail, None]);
+    assert_eq!(told(&kernel_of("younger.bpfel.o")), [fail, fail, None, None]);
 }

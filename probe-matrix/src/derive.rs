@@ -14,7 +14,7 @@ mod witness;
 pub(crate) use helper::{Condition, condition};
 pub(crate) use kfunc::CallingProgram;
 pub(crate) use offered::Place;
-pub(crate) use target::{Arguments, FunctionArguments, Overridable};
+pub(crate) use target::{Arguments, FunctionArguments, Overridable, Word};
 
 use crate::facts::{Evidence, Fact, Facts, Support};
 use crate::profile::{Depth, NodeProfile};

@@ -162,6 +162,7 @@ impl Predictor<'_> {
         checks.extend(reached.pairs());
         checks.extend(returns.checks.iter().cloned());
         checks.extend(self.instructions(reached));
+        checks.extend(self.arguments_kept(reached));
         checks.extend(self.global_functions(reached));
         checks.extend(
             self.externs(reached, entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type)),

@@ -45,7 +45,8 @@ fn image(btf: &Btf) -> Image {
     let id = btf.find_by_name_kind("callable", BtfKind::Func).expect("a function");
     // Count, flags of the set; id, flags of the function.
     let words = [1, 1, id.0, 0].into_iter().flat_map(u32::to_le_bytes);
-    let functions = ["two", "by_value", "callable"].iter().zip(0x2000..).map(|(name, at)| (at, b'T', *name));
+    let functions =
+        ["two", "by_value", "callable", "pointers"].iter().zip(0x2000..).map(|(name, at)| (at, b'T', *name));
     let set = (SET, b'r', "__BTF_ID__set8__bpf_kfunc_check_set_xdp");
     Image {
         segments: vec![Segment { address: SET, data: words.collect::<Vec<u8>>().into() }],
@@ -56,7 +57,12 @@ fn image(btf: &Btf) -> Image {
 
 /// The made-up kernel, with one module.
 pub(crate) fn kernel() -> Kernel {
-    let btf = object("kernel.bpfel.o").btf.expect("its types");
+    kernel_of("kernel.bpfel.o")
+}
+
+/// The made-up kernel with the types of an object.
+pub(crate) fn kernel_of(types: &str) -> Kernel {
+    let btf = object(types).btf.expect("its types");
     let module = Module { btf: Some(module(&btf)), ..Module::default() };
     Kernel {
         btf: Some(btf.bytes().clone()),

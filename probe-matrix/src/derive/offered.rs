@@ -185,7 +185,13 @@ mod tests {
         let at_bind = |helper| support(helper, ProgType::CGROUP_SOCK_ADDR, AttachType::CGROUP_INET4_BIND);
         assert_eq!(at_bind("bind"), Some(Support::No));
         assert_eq!(at_bind("setsockopt"), Some(Support::Unknown), "the kernel's series decides");
-        assert_eq!(at_bind("get_retval"), Some(Support::Yes));
+        assert_eq!(
+            at_bind("get_retval"),
+            Some(Support::Unknown),
+            "it came to device, sysctl and sockopt first"
+        );
+        let device = AttachType::from_name("cgroup_device").unwrap();
+        assert_eq!(support("get_retval", ProgType::CGROUP_DEVICE, device), Some(Support::Yes));
         assert_eq!(at_bind("map_lookup_elem"), None);
         let connect = support("bind", ProgType::CGROUP_SOCK_ADDR, AttachType::CGROUP_INET4_CONNECT);
         assert_eq!(connect, Some(Support::Yes));

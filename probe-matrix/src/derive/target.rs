@@ -20,8 +20,46 @@ pub(crate) struct Arguments {
     pub(crate) untraceable: bool,
     /// Whether the function returns something.
     pub(crate) returns: bool,
-    /// The first 64 words that are numbers, or pointers to nothing that has members: what a program cannot read through.
-    pub(crate) numbers: u64,
+    /// What the words are, and after them what is returned.
+    kinds: [Option<Word>; WORDS_MAX],
+}
+
+/// What a word of a function's arguments is to `btf_ctx_access()` of kernel/bpf/btf.c.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Word {
+    Number,
+    /// Of a structure that is passed by value.
+    Part,
+    /// A pointer to a structure, which can be read through.
+    Structure,
+    /// `void *` and `char *`, a number to every kernel.
+    Address,
+    /// A pointer to integers, which some kernels do not let a program have.
+    Integers,
+    /// `const void *`, likewise.
+    ConstVoid,
+    /// A pointer to anything else (a pointer, an enumeration, an array, a function), likewise.
+    Other,
+    /// What no kernel lets a program have.
+    Unreadable,
+}
+
+impl Word {
+    pub(crate) fn is_pointer(self) -> bool {
+        matches!(self, Word::Structure | Word::Address | Word::Integers | Word::ConstVoid | Word::Other)
+    }
+
+    /// Whether it is handed to a program as a number: there is nothing to read through.
+    pub(crate) fn is_number(self) -> bool {
+        matches!(self, Word::Number | Word::Address | Word::Integers)
+    }
+}
+
+impl Arguments {
+    /// What a word is, that of the returned value being behind the last; `None` where it is not known.
+    pub(crate) fn word(&self, index: u32) -> Option<Word> {
+        *self.kinds.get(index as usize)?
+    }
 }
 
 /// What a kernel knows of the arguments of functions that it verifies by themselves.
@@ -46,6 +84,9 @@ pub(crate) struct Overridable {
 
 /// The most arguments that a traced function may have: `MAX_BPF_FUNC_ARGS` of include/linux/bpf.h.
 const ARGUMENTS_MAX: u32 = 12;
+
+/// Words of so many arguments of two words at most, and the returned value.
+const WORDS_MAX: usize = 2 * ARGUMENTS_MAX as usize + 1;
 
 impl Offline<'_> {
     /// Whether vmlinux's types have something of that name and kind.
@@ -240,7 +281,7 @@ fn arguments(btf: &Btf, proto: TypeId, skip: usize) -> Arguments {
         by_value: false,
         untraceable: false,
         returns: proto.type_id() != TypeId::VOID,
-        numbers: 0,
+        kinds: [None; WORDS_MAX],
     };
     for param in proto.params().skip(skip) {
         let ty = btf.resolve(param.ty);
@@ -248,22 +289,39 @@ fn arguments(btf: &Btf, proto: TypeId, skip: usize) -> Arguments {
         let size = if param.ty == TypeId::VOID { None } else { pass_size(btf, ty) };
         arguments.by_value |= ty.is_composite();
         arguments.untraceable |= size.is_none_or(|size| size > 16);
-        if arguments.words < 64 && is_number(btf, ty) {
-            arguments.numbers |= 1 << arguments.words;
-        }
-        arguments.words += size.unwrap_or(8).div_ceil(8).max(1);
+        let words = size.unwrap_or(8).div_ceil(8).max(1);
+        let taken = arguments.kinds.iter_mut().skip(arguments.words as usize).take(words as usize);
+        taken.for_each(|kind| *kind = Some(word(btf, ty)));
+        arguments.words += words;
         arguments.count += 1;
+    }
+    if let Some(kind) = arguments.kinds.get_mut(arguments.words as usize).filter(|_| arguments.returns) {
+        *kind = Some(word(btf, btf.resolve(proto.type_id())));
     }
     arguments.untraceable |= arguments.count > ARGUMENTS_MAX;
     arguments
 }
 
-/// What `btf_ctx_access()` hands to a program as a number: integers, enumerations, and pointers to nothing or to integers.
-fn is_number(btf: &Btf, ty: Type<'_>) -> bool {
-    let integer = |ty: Type<'_>| ty.kind() == BtfKind::Int || ty.is_any_enum();
+fn word(btf: &Btf, ty: Type<'_>) -> Word {
     match ty.kind() {
-        BtfKind::Ptr => ty.type_id() == TypeId::VOID || btf.resolve(ty.type_id()).kind() == BtfKind::Int,
-        _ => integer(ty),
+        BtfKind::Int if matches!(ty.size(), 1 | 2 | 4 | 8) => Word::Number,
+        BtfKind::Struct | BtfKind::Union => Word::Part,
+        BtfKind::Ptr if ty.type_id() == TypeId::VOID => Word::Address,
+        BtfKind::Ptr => {
+            let beneath = btf.ty(ty.type_id());
+            let beneath = if beneath.kind() == BtfKind::Const { btf.ty(beneath.type_id()) } else { beneath };
+            let to = btf.resolve(ty.type_id());
+            match to.kind() {
+                BtfKind::Struct | BtfKind::Union => Word::Structure,
+                // is_string_ptr(): not behind a name of its own.
+                BtfKind::Int if beneath.kind() == BtfKind::Int && to.size() == 1 => Word::Address,
+                BtfKind::Int => Word::Integers,
+                BtfKind::Void => Word::ConstVoid,
+                _ => Word::Other,
+            }
+        }
+        _ if ty.is_any_enum() => Word::Number,
+        _ => Word::Unreadable,
     }
 }
 

@@ -73,12 +73,11 @@ impl Predictor<'_> {
                 Programs::Sleepable => needs.sleepable,
                 Programs::Types(types) => types.contains(&needs.prog_type),
             };
-            let hash = [MapType::HASH, MapType::PERCPU_HASH, MapType::HASH_OF_MAPS].contains(&map.map_type);
             programs
                 && match row.what {
                     What::Field(name) => fields.contains(name),
                     What::Type(map_type) => map.map_type == map_type,
-                    What::Dynamic => hash && map.flags & BPF_F_NO_PREALLOC != 0,
+                    What::Dynamic => is_dynamic(map) || map.inner.as_deref().is_some_and(is_dynamic),
                 }
         };
         let refused = |row: &Row| {
@@ -96,7 +95,14 @@ impl Predictor<'_> {
             let Some(allowed) = row.allowed else {
                 return Some(told(Stage::Load, "PTL0221", requirement, "btf.vmlinux", Support::No, &why));
             };
-            let fact = self.kernel.shown(allowed);
+            let fact = match allowed.strip_prefix('!') {
+                None => self.kernel.shown(allowed),
+                Some(refused) => {
+                    let fact = self.kernel.shown(refused);
+                    let refused = fact.support == Support::Yes;
+                    Fact { support: if refused { Support::No } else { Support::Unknown }, ..fact }
+                }
+            };
             // What only one series shows is as good a sign of its presence as of its absence.
             let fact = Fact { reason: Some(why), ..fact };
             (fact.support != Support::Yes || fact.evidence == Evidence::Assumed)
@@ -104,4 +110,10 @@ impl Predictor<'_> {
         };
         TABLE.iter().filter(meant).filter_map(refused).collect()
     }
+}
+
+/// Whether elements of a map are allocated when they are added (`check_map_prealloc()`, v5.10).
+fn is_dynamic(map: &MapDef) -> bool {
+    let hash = [MapType::HASH, MapType::PERCPU_HASH, MapType::HASH_OF_MAPS].contains(&map.map_type);
+    hash && map.flags & BPF_F_NO_PREALLOC != 0
 }

@@ -4,7 +4,7 @@
 use super::reached::Reached;
 use super::{Predictor, told, undecided};
 use crate::assess::against;
-use crate::derive::Arguments;
+use crate::derive::{Arguments, Word};
 use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::{Check, Stage};
 use btf_catalog::reach::Walk;
@@ -15,29 +15,113 @@ impl Predictor<'_> {
     /// kernel/bpf/{verifier,btf}.c, `bpf_lsm_verify_prog()` of kernel/bpf/bpf_lsm.c. That the kernel's types have it at
     /// all is looked at elsewhere.
     pub(super) fn target(&self, needs: &EntryRequirements, reached: &Reached, at_least: Walk) -> Vec<Check> {
-        let how = needs.attach_by.split('.').next().unwrap_or_default();
-        if let ("struct_ops", Some((structure, member))) = (how, &needs.struct_ops) {
-            let Some(arguments) = self.kernel.callback(structure, member) else { return Vec::new() };
-            return arguments_read(member, arguments, arguments.words, needs, reached, at_least);
+        let how = how(needs);
+        let Some((target, arguments)) = self.arguments(needs) else { return Vec::new() };
+        if how == "struct_ops" {
+            return arguments_read(target, arguments, arguments.words, needs, reached, at_least);
         }
-        let Some(target) = needs.target.as_deref().filter(|_| needs.attach_btf) else { return Vec::new() };
-        let hook = format!("bpf_lsm_{target}");
-        let (arguments, more) = match how {
-            "tp_btf" => (self.kernel.tracepoint(target), 0),
-            "fentry" => (self.kernel.function(target), 0),
-            "fexit" | "fmod_ret" => (self.kernel.function(target), 1),
-            "lsm" | "lsm_cgroup" => (self.kernel.function(&hook), 1),
-            _ => return Vec::new(),
-        };
-        let Some(arguments) = arguments else { return Vec::new() };
+        let returned = matches!(how, "fexit" | "fmod_ret" | "lsm" | "lsm_cgroup") && arguments.returns;
+        let hook = || format!("bpf_lsm_{target}");
         let mut checks = match how {
             "tp_btf" => Vec::new(),
-            "lsm" | "lsm_cgroup" => self.hook(target, &hook, needs),
+            "lsm" | "lsm_cgroup" => self.hook(target, &hook(), needs),
             _ => self.function_target(target, how, arguments, needs),
         };
-        let words = arguments.words + if arguments.returns { more } else { 0 };
+        let words = arguments.words + u32::from(returned);
         checks.extend(arguments_read(target, arguments, words, needs, reached, at_least));
         checks
+    }
+
+    /// What an entry attaches to, and the arguments that it is given.
+    fn arguments<'n>(&self, needs: &'n EntryRequirements) -> Option<(&'n str, Arguments)> {
+        if let ("struct_ops", Some((structure, member))) = (how(needs), &needs.struct_ops) {
+            return Some((member, self.kernel.callback(structure, member)?));
+        }
+        let target = needs.target.as_deref().filter(|_| needs.attach_btf)?;
+        let arguments = match how(needs) {
+            "tp_btf" => self.kernel.tracepoint(target)?,
+            "fentry" | "fexit" | "fmod_ret" => self.kernel.function(target)?,
+            "lsm" | "lsm_cgroup" => self.kernel.function(format!("bpf_lsm_{target}"))?,
+            _ => return None,
+        };
+        Some((target, arguments))
+    }
+
+    /// Arguments that a kernel does not let a program read, though it has them: `btf_ctx_access()` of kernel/bpf/btf.c.
+    pub(super) fn arguments_kept(&self, reached: &Reached) -> Vec<Check> {
+        let needs = reached.perhaps();
+        let Some((target, arguments)) = self.arguments(needs) else { return Vec::new() };
+        let reads = reached.reach.context.iter().filter(|access| !access.write);
+        let checks = reads.filter_map(|access| {
+            let index = u32::try_from(access.off?).ok()? / 8;
+            let word = arguments.word(index)?;
+            let walk = reached.reach.walk(access.insn_off);
+            let kept = || {
+                let what = match word {
+                    Word::Integers => "a pointer to integers",
+                    Word::ConstVoid => "a pointer to constant memory of no type",
+                    Word::Other => "a pointer to something without members",
+                    _ => "neither a number nor a pointer",
+                };
+                Some((
+                    self.keeps(word)?,
+                    format!("word {index} of {target}'s arguments is {what}, which is not read"),
+                ))
+            };
+            let cut = || {
+                let byte_sz = access.byte_sz;
+                let narrow = (byte_sz != 8 && word.is_pointer()).then(|| self.reads_pointers_whole())??;
+                Some((
+                    narrow,
+                    format!("{byte_sz} bytes of word {index} of {target}'s arguments, a pointer, are read"),
+                ))
+            };
+            let (support, why) =
+                kept().filter(|(support, _)| *support == Support::No).or_else(cut).or_else(kept)?;
+            let fact = Fact::new(support, Evidence::Derived, "the kernel's BTF").reason(why);
+            let requirement =
+                format!("the arguments that {} reads, {}", needs.name, reached.place(access.insn_off));
+            (walk > Walk::Never).then(|| {
+                against(Stage::Load, "PTL0218", requirement, "btf.vmlinux", Some(&fact), walk < Walk::Sure)
+            })
+        });
+        checks.collect()
+    }
+
+    /// `No` where the kernel refuses to have such a word read, `None` where it does not.
+    fn keeps(&self, word: Word) -> Option<Support> {
+        let shown = |witness| self.kernel.shown(witness).support;
+        // The helper came with the change that lets programs have pointers to integers.
+        let integers = shown("enum:BPF_FUNC_get_func_arg");
+        // What is not of any other kind became a number after this became a function of its own.
+        let index = shown("symbol:btf_ctx_arg_idx/btf_ctx_access");
+        let refused = match word {
+            Word::Number | Word::Part | Word::Structure | Word::Address => return None,
+            Word::Unreadable => Support::No,
+            Word::Integers => integers,
+            Word::ConstVoid => match (integers, index) {
+                (Support::No, _) => Support::No,
+                (_, Support::Yes) => Support::Yes,
+                _ => Support::Unknown,
+            },
+            Word::Other => match (index, shown("type:btf_type_tag_match")) {
+                (Support::No, _) => Support::No,
+                (_, Support::Yes) => Support::Yes,
+                _ => Support::Unknown,
+            },
+        };
+        (refused != Support::Yes).then_some(refused)
+    }
+
+    /// `No` where the kernel refuses to have a part of a pointer read, `None` where it does not.
+    fn reads_pointers_whole(&self) -> Option<Support> {
+        let shown = |witness| self.kernel.shown(witness).support;
+        // Of the fixes of the same week, which went to v6.12 together; v6.6 has this one alone, v6.1 neither.
+        match (shown("type:bpf_raw_tp_null_args"), shown("enum:BPF_TCX_INGRESS")) {
+            (Support::Yes, _) => Some(Support::No),
+            (Support::No, Support::No) => None,
+            _ => Some(Support::Unknown),
+        }
     }
 
     fn hook(&self, target: &str, hook: &str, needs: &EntryRequirements) -> Vec<Check> {
@@ -110,6 +194,11 @@ impl Predictor<'_> {
     }
 }
 
+/// How an entry attaches, without what says more of it (`fentry` of `fentry.s`).
+fn how(needs: &EntryRequirements) -> &str {
+    needs.attach_by.split('.').next().unwrap_or_default()
+}
+
 fn no(code: &str, requirement: String, why: &str) -> Check {
     told(Stage::Load, code, requirement, "btf.vmlinux", Support::No, why)
 }
@@ -129,7 +218,7 @@ fn arguments_read(
         let why = format!("{target} has {} arguments; byte {read} of them is read", arguments.count);
         checks.push(of_arguments(needs, &why));
     }
-    let number = |word: u32| word < 64 && arguments.numbers >> word & 1 == 1;
+    let number = |word: u32| word < arguments.words && arguments.word(word).is_some_and(Word::is_number);
     let through = reached.dereferenced(at_least).find(|word| number(*word));
     checks.extend(through.map(|word| {
         let why = format!("word {word} of {target}'s arguments is a number; it is taken for an address");
