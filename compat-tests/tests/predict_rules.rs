@@ -5,6 +5,7 @@ mod offline;
 use btf_catalog::kernel::Kernel;
 use offline::{kernel, kernel_of, object};
 use probe_matrix::derive::Offline;
+use probe_matrix::facts::{Evidence, Support};
 use probe_matrix::predict::{EntryVerdict, Options, predict};
 use probe_matrix::verdict::{Outcome, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,4 +90,16 @@ fn what_maps_hold_decides_who_may_use_them() {
     let (fail, undecided) = (Some(Outcome::Fail), Some(Outcome::Undecided));
     assert_eq!(told(&kernel()), [fail, undecided, fail, None]);
     assert_eq!(told(&kernel_of("younger.bpfel.o")), [fail, fail, None, None]);
+}
+
+#[test]
+fn storage_of_tasks_was_first_compiled_for_lsm_only() {
+    let mut kernel = kernel_of("younger.bpfel.o");
+    let told = |kernel: &Kernel| {
+        Offline::new(kernel).fact("bpf.map_type.task_storage").map(|fact| (fact.support, fact.evidence))
+    };
+    assert_eq!(told(&kernel), Some((Support::No, Evidence::Derived)));
+    let config = kernel.config.as_mut().expect("a configuration");
+    config.options.insert("CONFIG_BPF_LSM".to_owned(), "y".to_owned());
+    assert_eq!(told(&kernel), Some((Support::Yes, Evidence::Derived)));
 }

@@ -9,7 +9,11 @@ enum bpf_func_id { BPF_FUNC_unspec, BPF_FUNC_map_lookup_elem, BPF_FUNC_tail_call
 } helpers;
 enum bpf_prog_type { BPF_PROG_TYPE_KPROBE = 2, BPF_PROG_TYPE_XDP = 6, BPF_PROG_TYPE_TRACING = 26, BPF_PROG_TYPE_LSM = 29 } programs;
 enum bpf_attach_type { BPF_TRACE_RAW_TP = 23, BPF_TRACE_FENTRY, BPF_TRACE_FEXIT, BPF_MODIFY_RETURN, BPF_XDP = 37 } attach;
-enum bpf_map_type { BPF_MAP_TYPE_ARRAY = 2 } maps;
+enum bpf_map_type { BPF_MAP_TYPE_ARRAY = 2,
+#ifdef YOUNGER
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
+#endif
+} maps;
 
 // Programs may call functions of this kernel.
 struct bpf_kfunc_desc_tab {
