@@ -23,7 +23,7 @@ mod resolve;
 mod spec;
 mod struct_ops;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod touched;
 
 pub use answers::Accesses;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Writes BTF by hand.
 #[derive(Default)]
-struct Writer {
+pub(crate) struct Writer {
     types: Vec<u8>,
     strings: Vec<u8>,
     count: u32,
@@ -27,7 +27,7 @@ impl Writer {
         at
     }
 
-    fn raw(
+    pub(crate) fn raw(
         &mut self,
         name: &str,
         kind: BtfKind,
@@ -45,7 +45,7 @@ impl Writer {
         self.count
     }
 
-    fn int(&mut self, name: &str, size: u32, encoding: u32) -> u32 {
+    pub(crate) fn int(&mut self, name: &str, size: u32, encoding: u32) -> u32 {
         self.raw(name, BtfKind::Int, false, 0, size, &[(encoding << 24) | (size * 8)])
     }
 
@@ -58,7 +58,7 @@ impl Writer {
     }
 
     /// Members are `(name, type, offset in bits)`.
-    fn structure(&mut self, name: &str, size: u32, members: &[(&str, u32, u32)]) -> u32 {
+    pub(crate) fn structure(&mut self, name: &str, size: u32, members: &[(&str, u32, u32)]) -> u32 {
         let tail: Vec<u32> =
             members.iter().flat_map(|(name, ty, bit_off)| [self.string(name), *ty, *bit_off]).collect();
         self.raw(name, BtfKind::Struct, false, members.len(), size, &tail)
@@ -98,7 +98,7 @@ impl Writer {
         data
     }
 
-    fn btf(&self) -> Btf {
+    pub(crate) fn btf(&self) -> Btf {
         Btf::parse(self.bytes()).expect("well-formed BTF")
     }
 }

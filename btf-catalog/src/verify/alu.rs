@@ -51,11 +51,11 @@ pub(super) fn alu(
         (Kind::Pointer(_), Kind::Pointer(_)) if operation == op::SUB => Ok(Value::UNKNOWN),
         (Kind::Pointer(_), Kind::Pointer(_)) => Err(Refusal::sure("computes with two pointers")),
         (Kind::Pointer(pointer), Kind::Scalar(by)) => {
-            let moved = offset(operation, wide, true, pointer, by, src.vague)?;
+            let moved = offset(operation, wide, true, (pointer, dst.vague), (by, src.vague))?;
             Ok(of_pointer(dst, moved, src, fresh))
         }
         (Kind::Scalar(by), Kind::Pointer(pointer)) => {
-            let moved = offset(operation, wide, false, pointer, by, dst.vague)?;
+            let moved = offset(operation, wide, false, (pointer, src.vague), (by, dst.vague))?;
             Ok(of_pointer(src, moved, dst, fresh))
         }
         (Kind::Unset, _) | (_, Kind::Unset) => Ok(Value::VAGUE),
@@ -77,14 +77,13 @@ fn of_pointer(pointer: Value, moved: Option<Pointer>, by: Value, fresh: u32) -> 
 }
 
 /// A pointer moved by a number (`adjust_ptr_min_max_vals()`); `None` where a number comes out. `first` says whether the
-/// pointer is the first operand.
+/// pointer is the first operand; beside pointer and number stands whether verifiers may know more of them.
 fn offset(
     operation: u8,
     wide: bool,
     first: bool,
-    pointer: Pointer,
-    by: Scalar,
-    vague: bool,
+    (pointer, maybe_tested): (Pointer, bool),
+    (by, vague): (Scalar, bool),
 ) -> Result<Option<Pointer>, Refusal> {
     let name = pointer.name();
     let refused = |what: &str| Err(Refusal::sure(format!("{what} {name}")));
@@ -92,7 +91,8 @@ fn offset(
         return if operation == op::SUB { Ok(None) } else { refused("computes in 32 bits with") };
     }
     if pointer.or_null {
-        return refused("computes, before a test, with");
+        // Some verifiers may know that it is not null.
+        return Err(Refusal { why: format!("computes, before a test, with {name}"), sure: !maybe_tested });
     }
     match (pointer.region, operation) {
         (_, op::SUB) if !first => return Err(Refusal::sure(format!("subtracts from a number {name}"))),
@@ -123,9 +123,6 @@ fn offset(
         if moved.region.is_packet() && (operation == op::ADD || by.smin < 0) {
             moved.range = Range::Bytes(0);
         }
-    }
-    if matches!(moved.range, Range::AtEnd | Range::BeyondEnd) {
-        moved.range = Range::Bytes(0);
     }
     if too_far(moved.off) || moved.var.as_const().is_none() && too_far(moved.var.smin) {
         return Err(Refusal { why: format!("moves out of all bounds {name}"), sure: !vague });

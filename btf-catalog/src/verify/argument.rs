@@ -63,7 +63,8 @@ impl Walker<'_> {
         {
             let why = format!("{} {}", gives(call, reg), value.name());
             match arg.null {
-                Agreed::No => return Err(Refusal::sure(why)),
+                // Some verifiers may know that it is not null.
+                Agreed::No => return Err(Refusal { why, sure: !value.vague }),
                 // Taken since v5.17, where null is.
                 _ => self.note(call.at, Refusal::doubtful(why), state.doubt),
             }
@@ -284,7 +285,13 @@ impl Walker<'_> {
                 return self.stack_memory(call, there, pointer, frame, access, bytes, state);
             }
             Region::Packet | Region::PacketMeta => {
-                if !call.proto.does(Effect::Packet) && self.prog_type != ProgType::CGROUP_SOCKOPT {
+                // `may_access_direct_pkt_data()`: some types never, whatever the helper, some to any.
+                let given = match self.prog_type {
+                    ProgType::SOCK_OPS => false,
+                    ProgType::CGROUP_SOCKOPT => true,
+                    _ => call.proto.does(Effect::Packet),
+                };
+                if !given {
                     return Err(refusal("memory in the packet"));
                 }
                 memory::in_packet(pointer, there, base.vague)
@@ -304,7 +311,7 @@ impl Walker<'_> {
                     }
                 }
             }
-            Region::Kconfig { .. } if access == proto::Access::Read => Ok(()),
+            Region::Kconfig { ext } if access == proto::Access::Read => self.option(ext, there, pointer),
             Region::Mem { size, writable } => {
                 if !writable && access != proto::Access::Read {
                     let sure = access == proto::Access::Fill && bytes.constant;

@@ -1,7 +1,7 @@
 //! Conditional jumps: which ways are walked, and what is known on each.
 
 use super::state::State;
-use super::value::{Kind, Pointer, Range, Region, Value};
+use super::value::{Kind, Pointer, Range, Region, Sock, Value};
 use crate::insn::Insn;
 use crate::reach::scalar::{Scalar, cond, swapped};
 
@@ -93,6 +93,8 @@ impl Test {
             return Ways::Both;
         }
         match pointer.region {
+            // Of XDP sockets, verifiers since v6.1 know it.
+            Region::Sock(Sock::Xdp) => Ways::Leaning { taken },
             Region::MapValue { .. } | Region::Kconfig { .. } | Region::Sock(_) if !value.soft => {
                 Ways::Only { taken }
             }

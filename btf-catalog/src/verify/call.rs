@@ -11,9 +11,11 @@ use super::value::{Kind, Pointer, Region, Value};
 use super::walk::{MAX_FRAMES, Next, Refusal, Walker, called};
 use crate::btf::{Btf, BtfKind, Type, TypeId};
 use crate::core::POISON_IMM;
-use crate::insn::{Insn, PSEUDO_CALL, PSEUDO_KFUNC_CALL};
+use crate::insn::{CALL, Insn, PSEUDO_CALL, PSEUDO_KFUNC_CALL};
 use crate::object::Function;
+use crate::proto::Effect;
 use crate::reach::scalar::Scalar;
+use crate::reach::slots;
 use crate::uapi::HelperId;
 
 impl Walker<'_> {
@@ -76,7 +78,44 @@ impl Walker<'_> {
             state.read(reg)?;
         }
         self.doubt_arguments(state);
+        if self.moves_packet(number) {
+            // Verifiers since v6.13, and older ones with its fix.
+            state.lose_packet(Value::VAGUE);
+        }
         Ok(Value::scalar(Scalar::UNKNOWN))
+    }
+
+    /// Whether a function, or one that it calls, calls a helper after which pointers into the packet are no good.
+    fn moves_packet(&self, number: usize) -> bool {
+        let functions = &self.entry.functions;
+        let (mut reached, mut next) = (vec![number], 0);
+        while let Some(&number) = reached.get(next) {
+            next += 1;
+            let start = functions[number].insn_off;
+            let behind = functions.iter().map(|function| function.insn_off).filter(|off| *off > start);
+            let end = behind.min().unwrap_or(self.insns.len()).min(self.insns.len());
+            let own = self.insns.get(start..end).unwrap_or_default();
+            for (at, insn) in slots(own).filter(|(_, insn)| insn.code == CALL) {
+                if insn.src == 0
+                    && HelperId(insn.imm as u32).proto().is_some_and(|proto| {
+                        proto.does(Effect::MovesPacket) || proto.does(Effect::PerhapsMovesPacket)
+                    })
+                {
+                    return true;
+                }
+                let to = called(start + at, insn).filter(|_| insn.src == PSEUDO_CALL);
+                let callee = functions.iter().position(|function| Some(function.insn_off) == to);
+                reached.extend(callee.filter(|callee| !reached.contains(callee)));
+            }
+        }
+        false
+    }
+
+    /// Whether the global function that begins at `at` is known to return something.
+    pub(super) fn returns(&self, at: usize) -> bool {
+        let function = self.entry.functions.iter().find(|function| function.insn_off == at);
+        let ty = self.object.btf.as_ref().zip(function).and_then(|(btf, function)| prototype(btf, function));
+        ty.is_some_and(|ty| ty.type_id() != TypeId::VOID)
     }
 
     /// How a global function begins; `None` if that is not known.

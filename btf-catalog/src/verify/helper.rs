@@ -61,8 +61,11 @@ impl Call {
             "spin_lock" => state.lock = Some(first.id),
             "spin_unlock" => match state.lock {
                 None => return Err(Refusal::sure("unlocks what it did not lock")),
-                Some(id) if id != first.id && first.kind != Kind::Opaque => {
-                    return Err(Refusal::sure("unlocks another lock than it holds"));
+                Some(id) if id != first.id => {
+                    // Without an id it is a lock of which nothing is known, or one that verifiers tell apart in other ways.
+                    let sure = id != 0 && first.id != 0;
+                    let why = "unlocks another lock than it holds".to_owned();
+                    return Err(Refusal { why, sure });
                 }
                 Some(_) => state.lock = None,
             },
@@ -84,13 +87,7 @@ impl Call {
             () => None,
         };
         if let Some(gone) = gone {
-            state.update(|value| {
-                if let Kind::Pointer(pointer) = value.kind
-                    && (pointer.region.is_packet() || pointer.region == Region::PacketEnd)
-                {
-                    *value = gone;
-                }
-            });
+            state.lose_packet(gone);
         }
         Ok(())
     }

@@ -35,7 +35,6 @@ impl Walker<'_> {
             return Ok(opaque_load(access));
         };
         let Access { at, base, byte_sz, .. } = access;
-        let off = pointer.off + access.off;
         let fresh = Value::scalar(Scalar::of_bytes(byte_sz as u32));
         match pointer.region {
             Region::Stack { frame } => return self.load_stack(access, pointer, frame, state),
@@ -54,7 +53,10 @@ impl Walker<'_> {
                 return Ok(known.unwrap_or(fresh));
             }
             Region::Kconfig { ext } => {
-                return Ok(self.kconfig(ext, off, byte_sz).unwrap_or(Value { vague: true, ..fresh }));
+                self.option(ext, access, pointer)?;
+                let known =
+                    pointer.const_off().and_then(|place| self.kconfig(ext, place + access.off, byte_sz));
+                return Ok(known.unwrap_or(Value { vague: true, ..fresh }));
             }
             Region::Mem { size, .. } => bounded(pointer, access, i64::from(size), base.vague)?,
             Region::Packet | Region::PacketMeta => in_packet(pointer, access, base.vague)?,
@@ -192,6 +194,17 @@ impl Walker<'_> {
         let bytes = self.constants.maps.get(&map).and_then(|data| data.get(start..start + byte_sz));
         let unknown = Value { vague: true, ..Value::scalar(Scalar::of_bytes(byte_sz as u32)) };
         Some(bytes.map_or(unknown, |bytes| Value::constant(number(bytes, self.object.big_endian))))
+    }
+
+    /// Checks an access of a configuration value: it lies with the others in one map's value.
+    pub(super) fn option(&self, ext: usize, access: Access, pointer: Pointer) -> Result<(), Refusal> {
+        let slots = || self.object.externs.iter().filter_map(|ext| ext.slot);
+        let Some(slot) = self.object.externs.get(ext).and_then(|ext| ext.slot) else { return Ok(()) };
+        let end = slots().map(|slot| i64::from(slot.byte_off) + i64::from(slot.byte_sz)).max();
+        let placed = Pointer { off: pointer.off + i64::from(slot.byte_off), ..pointer };
+        // How large the map is made is for the loader to say.
+        bounded(placed, access, end.unwrap_or(0), access.base.vague)
+            .map_err(|refused| Refusal { sure: false, ..refused })
     }
 
     fn kconfig(&self, ext: usize, off: i64, byte_sz: usize) -> Option<Value> {

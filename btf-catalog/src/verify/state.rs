@@ -304,6 +304,17 @@ impl State {
         }
     }
 
+    /// Pointers into the packet are no good any more.
+    pub(super) fn lose_packet(&mut self, left: Value) {
+        self.update(|value| {
+            if let Kind::Pointer(pointer) = value.kind
+                && (pointer.region.is_packet() || pointer.region == Region::PacketEnd)
+            {
+                *value = left;
+            }
+        });
+    }
+
     /// Anything may have been stored in the stack that a value points to.
     pub(super) fn doubt_stack_of(&mut self, value: Value) {
         if let Kind::Pointer(Pointer { region: Region::Stack { frame }, .. }) = value.kind
@@ -376,8 +387,8 @@ impl State {
         // What was called last differs most often.
         let mut frames = self.frames.iter().zip(&other.frames).enumerate().rev();
         frames.all(|(depth, (all, some))| {
-            Rc::ptr_eq(all, some) && self.references.is_empty()
-                || all.covers(some, of(live, depth), of(numbers, depth), &mut ids)
+            // A frame that both share is compared as well: what is null together in one state must be so in the other.
+            all.covers(some, of(live, depth), of(numbers, depth), &mut ids)
         })
     }
 

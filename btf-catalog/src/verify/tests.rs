@@ -1,6 +1,8 @@
 //! Hand-made programs: what each is refused for, and what is not.
 
 use super::*;
+use crate::btf::{Btf, BtfKind, TypeId};
+use crate::core::tests::Writer;
 use crate::insn::{CALL, EXIT, LD_IMM64};
 use crate::object::{Function, MapDef, MapRef, SectionKind};
 use crate::uapi::MapType;
@@ -58,24 +60,41 @@ fn verified(section: &str, insns: &[Insn]) -> Verified {
 }
 
 fn verified_as(section: &str, insns: &[Insn], traits: Traits) -> Verified {
-    let mut hash = MapDef::default();
-    (hash.name, hash.map_type) = ("hash".to_owned(), MapType::HASH);
-    (hash.key_size, hash.value_size) = (4, 16);
+    verified_of(&entry(section, insns), map(MapType::HASH), None, traits)
+}
+
+/// A map of one element, with keys of 4 bytes and values of 16.
+fn map(map_type: MapType) -> MapDef {
+    let mut map = MapDef::default();
+    (map.name, map.map_type) = ("map".to_owned(), map_type);
+    (map.key_size, map.value_size, map.max_entries) = (4, 16, 1);
+    map
+}
+
+fn verified_of(entry: &Entry, map: MapDef, btf: Option<Btf>, traits: Traits) -> Verified {
     let object = BpfObject {
         big_endian: false,
         license: "GPL".to_owned(),
         kern_version: None,
-        btf: None,
+        btf,
         entries: Vec::new(),
-        maps: vec![hash],
+        maps: vec![map],
         externs: Vec::new(),
         struct_ops: Vec::new(),
         left_to_loader: Vec::new(),
         text_relos: Vec::new(),
         accesses: crate::core::Accesses::default(),
     };
-    let entry = entry(section, insns);
-    verify(Subject { object: &object, entry: &entry, insns, constants: &Constants::default() }, traits)
+    let constants = Constants::default();
+    verify(Subject { object: &object, entry, insns: &entry.insns, constants: &constants }, traits)
+}
+
+/// An entry that is followed by a function of its own.
+fn with_function(section: &str, entry_insns: &[Insn], global: bool, function: &[Insn]) -> Entry {
+    let mut whole = entry(section, &[entry_insns, function].concat());
+    let (name, insn_off) = ("function".to_owned(), entry_insns.len());
+    whole.functions.push(Function { name, insn_off, type_id: None, global });
+    whole
 }
 
 /// The sure fault of a program, as `instruction: what`.
@@ -373,4 +392,151 @@ fn code_behind_numbers_that_a_verifier_may_know_better_is_not_surely_refused() {
         &[insn(0x05, 0, 0, 1, 0), copy(0, 9), set(0, 0), RETURN],
     ];
     assert!(verified("tc", &program.concat()).refused().is_some());
+}
+
+/// `call` of the function `off` instructions behind the next.
+fn call(off: i32) -> Insn {
+    insn(CALL, 0, 1, 0, off)
+}
+
+#[test]
+fn what_is_null_together_stays_so_across_calls() {
+    // r6 is what was found; the function's own r7 is a copy of it on the way that is walked first, and something else that
+    // was found on the other. It tells whether r7 is null; r6 is used if not.
+    let key = [insn(0x62, 10, 0, -4, 0), copy(2, 10), add(2, -4)];
+    let lookup = [&key[..], &[insn(LD_IMM64, 1, 1, 0, 0), Insn::default(), helper(LOOKUP)]].concat();
+    // A number without copies, which decides.
+    let before = [insn(0x61, 8, 1, 0, 0)];
+    let after = [copy(6, 0), copy(1, 6), copy(2, 8), insn(0x27, 2, 0, 0, 3)];
+    let then = [call(4), if_eq(0, 0, 1), load(0, 6, 0), set(0, 0), RETURN];
+    let main = [&before[..], &lookup, &after, &then].concat();
+    let own =
+        [&[copy(7, 1), if_eq(2, 0, 1), insn(0x05, 0, 0, lookup.len() as i16 + 1, 0)], &lookup[..]].concat();
+    let meet = [copy(7, 0), set(0, 0), if_eq(7, 0, 1), set(0, 1), RETURN];
+    let found = verified_of(
+        &with_function("tc", &main, false, &[own, meet.to_vec()].concat()),
+        map(MapType::HASH),
+        None,
+        Traits::default(),
+    );
+    let missed =
+        |fault: &Fault| fault.why == "accesses memory through a map's value that may be missing (null)";
+    assert!(found.faults.iter().any(missed), "{found:?}");
+}
+
+#[test]
+fn what_an_array_has_may_be_known_to_be_found() {
+    let found = |knows_array_entries, then: &[Insn]| {
+        let traits = Traits { knows_array_entries, ..Traits::default() };
+        let insns = looked_up(&[then, &[set(0, 0), RETURN]].concat());
+        let found = verified_of(&entry("kprobe/f", &insns), map(MapType::ARRAY), None, traits);
+        (found.refused().is_some(), found.is_clean())
+    };
+    let comm = 16;
+    let uses: [&[Insn]; 3] = [&[load(1, 0, 0)], &[add(0, 8)], &[copy(1, 0), set(2, 16), helper(comm)]];
+    for then in uses {
+        assert_eq!(found(None, then), (false, false), "{then:?}");
+        assert_eq!(found(Some(false), then), (true, false), "{then:?}");
+        assert_eq!(found(Some(true), then), (false, true), "{then:?}");
+    }
+}
+
+#[test]
+fn a_moved_context_loads_no_packet() {
+    let program = |moved: i32| [copy(6, 1), add(6, moved), insn(0x30, 0, 0, 0, 0), set(0, 0), RETURN];
+    assert_eq!(refused("tc", &program(0)), "");
+    assert_eq!(
+        refused("tc", &program(8)),
+        "2: loads from the packet while r6 points into the middle of the context"
+    );
+}
+
+#[test]
+fn what_a_global_function_does_to_the_packet_is_seen() {
+    let pull_data = 39;
+    let main = |then: &[Insn]| {
+        let test = [
+            insn(0x61, 6, 1, 76, 0),
+            insn(0x61, 7, 1, 80, 0),
+            copy(2, 6),
+            add(2, 1),
+            insn(0xbd, 2, 7, 2, 0),
+            set(0, 0),
+            RETURN,
+            call(then.len() as i32),
+        ];
+        [&test[..], then].concat()
+    };
+    let main = main(&[insn(0x71, 0, 6, 0, 0), set(0, 0), RETURN]);
+    let clean = |function: &[Insn]| {
+        let whole = with_function("tc", &main, true, function);
+        let found = verified_of(&whole, map(MapType::HASH), None, Traits::default());
+        (found.refused().cloned(), found.faults.is_empty())
+    };
+    assert_eq!(clean(&[set(0, 0), RETURN]), (None, true));
+    // Some verifiers refuse it.
+    assert_eq!(clean(&[set(2, 0), helper(pull_data), set(0, 0), RETURN]), (None, false));
+}
+
+#[test]
+fn packets_are_given_to_no_helper_by_what_may_not() {
+    // `skb_data` and `skb_data_end` of `struct bpf_sock_ops`.
+    let test = [load(6, 1, 192), load(7, 1, 200), copy(2, 6), add(2, 4), insn(0xbd, 2, 7, 2, 0)];
+    let give = [
+        set(0, 0),
+        RETURN,
+        insn(LD_IMM64, 1, 1, 0, 0),
+        Insn::default(),
+        copy(2, 6),
+        helper(LOOKUP),
+        set(0, 0),
+        RETURN,
+    ];
+    let program = [&test[..], &give].concat();
+    assert!(refused("sockops", &program).contains("argument 2 memory in the packet"));
+}
+
+#[test]
+fn a_lock_of_which_nothing_is_known_blames_nobody() {
+    let (lock, unlock) = (93, 94);
+    let mut types = Writer::default();
+    let int = types.int("int", 4, 0);
+    let spin_lock = types.structure("bpf_spin_lock", 4, &[("val", int, 0)]);
+    let value_type = types.structure("value", 16, &[("lock", spin_lock, 0), ("a", int, 32)]);
+    let mut locked = map(MapType::HASH);
+    locked.value_type = Some(TypeId(value_type));
+    // What `taken` leaves in r1 is locked; what was found, in r6, is unlocked.
+    let fault = |taken: &[Insn]| {
+        let unlocked = [helper(lock), copy(1, 6), helper(unlock)];
+        let then = [&[copy(6, 0)], taken, &unlocked].concat();
+        let tested = [&[if_eq(0, 0, then.len() as i16)], &then[..], &[set(0, 0), RETURN]].concat();
+        let entry = entry("tc", &looked_up(&tested));
+        let found = verified_of(&entry, locked.clone(), Some(types.btf()), Traits::default());
+        found.refused().map(|fault| fault.why.clone())
+    };
+    assert_eq!(fault(&[copy(1, 6)]), None);
+    // The task at hand: a pointer that is not modelled.
+    let task = 158;
+    assert_eq!(fault(&[helper(task), copy(1, 0)]), None);
+    // What another lookup found.
+    let other = looked_up(&[insn(0x55, 0, 0, 2, 0), set(0, 0), RETURN, copy(1, 0)]);
+    assert_eq!(fault(&other[..]).as_deref(), Some("unlocks another lock than it holds"));
+}
+
+#[test]
+fn a_global_function_returns_a_number() {
+    let told = |returned: &[Insn], void: bool| {
+        let mut types = Writer::default();
+        let int = types.int("int", 4, 0);
+        let proto = types.raw("", BtfKind::FuncProto, false, 0, if void { 0 } else { int }, &[]);
+        let function = types.raw("function", BtfKind::Func, false, 1, proto, &[]);
+        let mut whole = with_function("tc", &[call(2), set(0, 0), RETURN], true, returned);
+        whole.functions[1].type_id = Some(TypeId(function));
+        let found = verified_of(&whole, map(MapType::HASH), Some(types.btf()), Traits::default());
+        (found.refused().map(|fault| fault.why.clone()), found.faults.is_empty())
+    };
+    assert_eq!(told(&[set(0, 0), RETURN], false), (None, true));
+    let why = "a global function returns the stack; it must return a number".to_owned();
+    assert_eq!(told(&[copy(0, 10), RETURN], false), (Some(why), false));
+    assert_eq!(told(&[copy(0, 10), RETURN], true), (None, false));
 }

@@ -460,7 +460,14 @@ impl<'a> Walker<'a> {
         const INDIRECT: u8 = 0x40;
         let skb = state.read(6)?;
         match skb.kind {
-            Kind::Pointer(Pointer { region: Region::Context, .. }) | Kind::Opaque => {}
+            Kind::Opaque => {}
+            Kind::Pointer(pointer) if pointer.region == Region::Context => {
+                if pointer.const_off() != Some(0) {
+                    let why =
+                        "loads from the packet while r6 points into the middle of the context".to_owned();
+                    return Err(Refusal { why, sure: !skb.vague });
+                }
+            }
             _ => return Err(Refusal::sure("loads from the packet while r6 is not the context")),
         }
         if insn.code & MODE == INDIRECT {
@@ -507,6 +514,12 @@ impl<'a> Walker<'a> {
             // Members of structures and LSM hooks may return nothing; so may global functions, since v6.20.
             let may = matches!(self.prog_type, ProgType::STRUCT_OPS | ProgType::LSM | ProgType::EXT);
             return Err(Refusal { sure: !may && own, ..refusal });
+        }
+        if !own && matches!(result.kind, Kind::Pointer(_)) {
+            let why = format!("a global function returns {}; it must return a number", result.name());
+            // Of what returns nothing, nothing is asked since v6.20.
+            let sure = self.returns(state.frame().call);
+            return Err(Refusal { why, sure });
         }
         match self.traits.returns {
             Some(range) if own => {
