@@ -235,6 +235,17 @@ fn narrowed(value: Value, byte_sz: usize) -> Value {
     }
 }
 
+/// Whether a walk from one state finds what one from another would.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Covers {
+    /// It does not.
+    No,
+    /// Verifiers before v6.5 take it that it does, and leave off.
+    ForOlder,
+    /// It does.
+    Yes,
+}
+
 /// What is known before an instruction.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct State {
@@ -364,21 +375,19 @@ impl State {
 
     /// Whether a walk from `self` finds every fault that one from `other` does, as surely. `live` and `numbers` tell
     /// of the instruction at which a frame goes on which registers may still be read, and whose numbers matter.
-    pub(super) fn covers(&self, other: &State, at: usize, live: &[u16], numbers: &[u16]) -> bool {
+    pub(super) fn covers(&self, other: &State, at: usize, live: &[u16], numbers: &[u16]) -> Covers {
         if self.doubt && !other.doubt
             || self.lock.is_some() != other.lock.is_some()
             || !self.same_place(other)
+            || self.references.len() != other.references.len()
         {
-            return false;
-        }
-        if self.references.len() != other.references.len() {
-            return false;
+            return Covers::No;
         }
         let mut ids = Ids::default();
         if let (Some(lock), Some(other)) = (self.lock, other.lock)
             && !ids.pair(lock, other)
         {
-            return false;
+            return Covers::No;
         }
         let of = |masks: &[u16], depth: usize| {
             let goes_on = self.frames.get(depth + 1).map_or(at, |callee| callee.call + 1);
@@ -386,10 +395,15 @@ impl State {
         };
         // What was called last differs most often.
         let mut frames = self.frames.iter().zip(&other.frames).enumerate().rev();
-        frames.all(|(depth, (all, some))| {
+        let all = frames.all(|(depth, (all, some))| {
             // A frame that both share is compared as well: what is null together in one state must be so in the other.
             all.covers(some, of(live, depth), of(numbers, depth), &mut ids)
-        })
+        });
+        match all {
+            false => Covers::No,
+            true if ids.other_numbers => Covers::ForOlder,
+            true => Covers::Yes,
+        }
     }
 
     /// Whether nothing is known here that some verifier may know better.

@@ -540,3 +540,44 @@ fn a_global_function_returns_a_number() {
     assert_eq!(told(&[copy(0, 10), RETURN], false), (Some(why), false));
     assert_eq!(told(&[copy(0, 10), RETURN], true), (None, false));
 }
+
+#[test]
+fn copies_that_older_verifiers_do_not_tell_apart_blame_nobody() {
+    let random = 7;
+    // r7 is a copy of r6 on the way that is walked first, and a number of its own on the other.
+    let copies = [
+        helper(random),
+        copy(6, 0),
+        helper(random),
+        copy(8, 0),
+        helper(random),
+        copy(7, 0),
+        if_eq(8, 1, 1),
+        copy(7, 6),
+        insn(0x55, 7, 0, 2, 5),
+        if_eq(6, 5, 1),
+        copy(0, 9),
+        set(0, 0),
+        RETURN,
+    ];
+    // A constant that has copies is added to itself, then a copy is tested.
+    let itself = [
+        helper(random),
+        copy(6, 0),
+        copy(7, 6),
+        helper(random),
+        copy(8, 0),
+        copy(9, 8),
+        insn(0x55, 7, 0, 4, 1),
+        insn(0x0f, 6, 6, 0, 0),
+        insn(0x1d, 7, 9, 2, 0),
+        if_eq(6, 3, 1),
+        insn(0x37, 0, 0, 0, 0),
+        set(0, 0),
+        RETURN,
+    ];
+    for program in [&copies, &itself] {
+        let found = verified("socket", program);
+        assert!(found.refused().is_none() && !found.faults.is_empty(), "{found:?}");
+    }
+}

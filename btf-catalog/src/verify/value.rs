@@ -236,8 +236,17 @@ impl Value {
             && (self.soft || !other.soft)
             && (!self.vague || other.vague)
             && (self.shifted == other.shifted)
-            && ids.pair(self.id, other.id)
+            && self.linked_as(other, ids)
             && ids.pair(self.reference, other.reference)
+    }
+}
+
+impl Value {
+    fn linked_as(self, other: Value, ids: &mut Ids) -> bool {
+        let same = ids.pair(self.id, other.id);
+        let number = matches!(self.kind, Kind::Scalar(_));
+        ids.other_numbers |= !same && number;
+        same || number
     }
 }
 
@@ -254,6 +263,8 @@ impl Range {
 #[derive(Default)]
 pub(super) struct Ids {
     pairs: Vec<(u32, u32)>,
+    /// Whether numbers are copies of each other in the one state that are not in the other: verifiers since v6.5 look.
+    pub(super) other_numbers: bool,
 }
 
 impl Ids {

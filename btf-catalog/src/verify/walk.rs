@@ -5,7 +5,7 @@ use super::branch::{Test, Ways};
 use super::fields::{fields, has_special_fields};
 use super::memory::Access;
 use super::numbers::numbers_that_matter;
-use super::state::{Frame, REGISTERS, State};
+use super::state::{Covers, Frame, REGISTERS, State};
 use super::value::{Kind, Pointer, Region, Value};
 use super::{Fault, Subject, Traits, Verified};
 use crate::insn::{CALL, EXIT, Insn, PSEUDO_FUNC};
@@ -258,16 +258,21 @@ impl<'a> Walker<'a> {
         let here = self.here.entry(at).or_default();
         // Comparing is work as well.
         self.left = self.left.saturating_sub(here.len() / 8);
+        let mut left_by_older = false;
         for &number in here.iter().rev() {
             let seen = &self.seen[number as usize];
-            if !seen.state.covers(state, at, &self.live, &self.numbers) {
-                continue;
-            }
-            if seen.open == 0 {
-                return false;
+            match seen.state.covers(state, at, &self.live, &self.numbers) {
+                Covers::No => continue,
+                Covers::ForOlder => {
+                    left_by_older |= seen.open == 0;
+                    continue;
+                }
+                Covers::Yes if seen.open == 0 => return false,
+                Covers::Yes => {}
             }
             // It comes from there: around a loop that has changed nothing.
-            if state.covers(&seen.state, at, &self.live, &[]) && seen.state.covers(state, at, &self.live, &[])
+            if state.covers(&seen.state, at, &self.live, &[]) == Covers::Yes
+                && seen.state.covers(state, at, &self.live, &[]) == Covers::Yes
             {
                 let refusal =
                     Refusal { why: "goes around a loop without end".to_owned(), sure: state.is_plain() };
@@ -275,6 +280,7 @@ impl<'a> Walker<'a> {
                 return false;
             }
         }
+        state.doubt |= left_by_older;
         if self.seen.len() >= MAX_STATES {
             self.found.complete = false;
             return false;
@@ -405,7 +411,10 @@ impl<'a> Walker<'a> {
         let dst = if is_move { Value::UNKNOWN } else { state.read(insn.dst)? };
         let fresh = self.fresh();
         let value = alu(insn, dst, src, self.object.big_endian, fresh)?;
-        state.set(insn.dst, value);
+        // Some verifiers take what is added to itself for moved by what it has become.
+        let itself = operation == op::ADD && from_register && insn.src == insn.dst;
+        let confused = itself && src.id != 0 && src.as_const().is_some();
+        state.set(insn.dst, if confused { Value::VAGUE } else { value });
         Ok(())
     }
 
