@@ -576,8 +576,18 @@ fn copies_that_older_verifiers_do_not_tell_apart_blame_nobody() {
         set(0, 0),
         RETURN,
     ];
-    for program in [&copies, &itself] {
-        let found = verified("socket", program);
+    // Two places in the packet are the same on one way; the one is tested, the other read.
+    let places = [
+        &[copy(9, 1), helper(random), copy(7, 0), helper(random), copy(6, 0)][..],
+        &[insn(0x61, 2, 9, 76, 0), insn(0x61, 3, 9, 76, 0), insn(0x61, 4, 9, 80, 0)],
+        &[insn(0x25, 6, 0, 9, 100), insn(0x25, 7, 0, 8, 100)],
+        &[insn(0x0f, 2, 6, 0, 0), add(2, 1), insn(0x0f, 3, 7, 0, 0), add(3, 1)],
+        &[insn(0x5d, 7, 6, 1, 0), copy(2, 3), insn(0x2d, 3, 4, 1, 0), insn(0x71, 5, 2, -1, 0)],
+        &[set(0, 0), RETURN],
+    ];
+    let (copies, itself, places) = (copies.to_vec(), itself.to_vec(), places.concat());
+    for (section, program) in [("socket", copies), ("socket", itself), ("tc", places)] {
+        let found = verified(section, &program);
         assert!(found.refused().is_none() && !found.faults.is_empty(), "{found:?}");
     }
 }

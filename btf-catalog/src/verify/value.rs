@@ -244,7 +244,8 @@ impl Value {
 impl Value {
     fn linked_as(self, other: Value, ids: &mut Ids) -> bool {
         let same = ids.pair(self.id, other.id);
-        let number = matches!(self.kind, Kind::Scalar(_));
+        let packet = |pointer: Pointer| pointer.region.is_packet();
+        let number = matches!(self.kind, Kind::Scalar(_)) || self.as_pointer().is_some_and(packet);
         ids.other_numbers |= !same && number;
         same || number
     }
@@ -263,7 +264,7 @@ impl Range {
 #[derive(Default)]
 pub(super) struct Ids {
     pairs: Vec<(u32, u32)>,
-    /// Whether numbers are copies of each other in the one state that are not in the other: verifiers since v6.5 look.
+    /// Whether numbers, or places in the packet, are copies of each other in the one state that are not in the other: verifiers since v6.5 look.
     pub(super) other_numbers: bool,
 }
 
