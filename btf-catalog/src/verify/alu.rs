@@ -196,9 +196,11 @@ fn numbers(operation: u8, off: i16, wide: bool, dst: Value, src: Value) -> Value
     if let (op::MUL, Some(by)) = (operation, low_b.as_const().or(low_a.as_const())) {
         result = result.multiple_of(1 << by.trailing_zeros().min(12));
     }
-    // Verifiers before v5.3 to v7.0, by operation, forget what these leave, even of constants.
-    let followed =
-        !matches!(operation, op::DIV | op::MOD) && (constants || !matches!(operation, op::ARSH) || wide);
+    // Verifiers before v5.3 to v7.0, by operation, forget what these leave, even of constants; those before v6.10 what
+    // any but the first three leave with a second operand that is not constant.
+    let followed = !matches!(operation, op::DIV | op::MOD)
+        && (constants || !matches!(operation, op::ARSH) || wide)
+        && (matches!(operation, op::ADD | op::SUB | op::AND) || low_b.as_const().is_some());
     let id = if matches!(operation, op::ADD | op::SUB) && low_b.as_const().is_some() { dst.id } else { 0 };
     Value {
         soft: dst.soft || src.soft || !followed,

@@ -168,8 +168,15 @@ impl Test {
             return Some(Value { vague: value.vague || !constant, ..value });
         }
         let condition = if taken { condition } else { opposite(condition) };
+        let mut soft = value.soft;
         let refined = match (other.as_const(), condition) {
             (Some(other), NOT_SET) => number.refined(cond::JSET, self.wide, other, false)?,
+            (Some(other), cond::JNE) => {
+                // Nothing is learned of it before v6.8.
+                let refined = number.refined(condition, self.wide, other, true)?;
+                soft |= refined != number;
+                refined
+            }
             (Some(other), _) => number.refined(condition, self.wide, other, true)?,
             (None, cond::JEQ | cond::JSET | NOT_SET | cond::JNE) => {
                 let learns = condition != cond::JNE;
@@ -191,7 +198,7 @@ impl Test {
         let signed = matches!(condition, cond::JSGT | cond::JSGE | cond::JSLT | cond::JSLE);
         let unseen = !self.wide && signed && refined == number && number.as_const().is_none();
         let vague = value.vague || unseen || around_zero(refined) || !refined.is_tight();
-        Some(Value { kind: Kind::Scalar(refined), vague, ..value })
+        Some(Value { kind: Kind::Scalar(refined), soft, vague, ..value })
     }
 
     /// What a comparison of a packet pointer with the packet's end tells (`try_match_pkt_pointers()`).
