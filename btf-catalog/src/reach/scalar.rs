@@ -289,7 +289,7 @@ impl Scalar {
                     let bits = Tnum { value: a.bits.value >> by, mask: a.bits.mask >> by };
                     Scalar { umin: a.umin >> by, umax: a.umax >> by, ..Scalar::of_bits(bits) }
                 }
-                None => Scalar::range(0, a.umax),
+                None => Scalar::UNKNOWN,
             },
             op::ARSH => match shift {
                 Some(by) if wide => Scalar { smin: a.smin >> by, smax: a.smax >> by, ..Scalar::UNKNOWN },

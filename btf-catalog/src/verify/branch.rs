@@ -78,6 +78,12 @@ impl Test {
         }
     }
 
+    /// Whether a pointer that may be null is held against a register, not against the number 0.
+    pub(super) fn is_null_by_register(&self) -> bool {
+        let may_be_null = |value: Value| matches!(value.kind, Kind::Pointer(pointer) if pointer.or_null);
+        self.regs.1.is_some() && (may_be_null(self.a) || may_be_null(self.b))
+    }
+
     /// Whether bounds of a lower half may decide where those of the whole do not.
     fn knows_less(&self, number: Scalar) -> bool {
         !self.wide && number.umax > u64::from(u32::MAX) && number != Scalar::UNKNOWN

@@ -74,7 +74,10 @@ impl Walker<'_> {
         };
         let base = access.base;
         match pointer.region {
-            Region::Stack { frame } => store_stack(access, pointer, frame, value, state),
+            Region::Stack { frame } => {
+                self.may_be_unaligned(access, pointer, state.doubt);
+                store_stack(access, pointer, frame, value, state)
+            }
             Region::Context => self.context_pointer(access.at, pointer),
             Region::MapValue { map } => {
                 if self.has_special_fields(map) {
@@ -101,6 +104,14 @@ impl Walker<'_> {
         }
     }
 
+    /// Notes an access of the stack whose place may be no multiple of its size. Constant places are told by themselves.
+    fn may_be_unaligned(&mut self, access: Access, pointer: Pointer, doubt: bool) {
+        if pointer.const_off().is_none() && !pointer.is_aligned(access.off, access.byte_sz) {
+            let why = "accesses the stack at a place that may not be aligned";
+            self.note(access.at, Refusal::doubtful(why), doubt);
+        }
+    }
+
     fn load_stack(
         &mut self,
         access: Access,
@@ -117,6 +128,7 @@ impl Walker<'_> {
             if !frame.is_set(low, all) {
                 self.unset_stack(at, low, frame.allocated(), state.doubt)?;
             }
+            self.may_be_unaligned(access, pointer, state.doubt);
             return Ok(Value { vague: true, ..fresh });
         }
         if low.rem_euclid(byte_sz as i64) != 0 {

@@ -120,6 +120,13 @@ impl Pointer {
         Pointer { or_null: true, ..Pointer::to(region) }
     }
 
+    /// Whether `off` bytes from there is surely a multiple of `byte_sz`, a power of two.
+    pub(super) fn is_aligned(self, off: i64, byte_sz: usize) -> bool {
+        let low = byte_sz as u64 - 1;
+        let (value, mask) = (self.var.bits.value, self.var.bits.mask);
+        mask & low == 0 && (self.off.wrapping_add(off) as u64).wrapping_add(value) & low == 0
+    }
+
     /// The offset, where it is constant.
     pub(super) fn const_off(self) -> Option<i64> {
         self.off.checked_add(self.var.as_const()? as i64)

@@ -411,6 +411,10 @@ impl<'a> Walker<'a> {
         let dst = if is_move { Value::UNKNOWN } else { state.read(insn.dst)? };
         let fresh = self.fresh();
         let value = alu(insn, dst, src, self.object.big_endian, fresh)?;
+        if matches!(value.kind, Kind::Pointer(_)) && !is_move {
+            // Where a pointer leads rests on what the number is held for.
+            self.lean([dst, src].iter().any(|value| value.soft && matches!(value.kind, Kind::Scalar(_))));
+        }
         // Some verifiers take what is added to itself for moved by what it has become.
         let itself = operation == op::ADD && from_register && insn.src == insn.dst;
         let confused = itself && src.id != 0 && src.as_const().is_some();
@@ -557,6 +561,8 @@ impl<'a> Walker<'a> {
             state.read(src)?;
         }
         let ways = test.ways();
+        // What a register says that holds 0 is no test before v7.2.
+        self.found.leans |= test.is_null_by_register();
         match ways {
             Ways::Only { taken } | Ways::Leaning { taken } => {
                 self.found.leans |= ways == Ways::Leaning { taken };
