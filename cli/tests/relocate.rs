@@ -51,6 +51,30 @@ fn the_input_is_never_replaced() {
 }
 
 #[test]
+fn the_kernel_is_never_replaced_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = dir.path().join("kernel.btf");
+    std::fs::copy(VMLINUX, &kernel).unwrap();
+    let before = std::fs::metadata(&kernel).unwrap().len();
+    assert_eq!(relocate(&object(), kernel.to_str().unwrap(), &kernel).status.code(), Some(2));
+    assert_eq!(std::fs::metadata(&kernel).unwrap().len(), before);
+}
+
+#[test]
+fn what_may_never_end_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo of coreutils").success());
+    let out = dir.path().join("out.o");
+    for input in [pipe.as_path(), Path::new("/dev/zero"), dir.path()] {
+        let output = relocate(input, VMLINUX, &out);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains("not a regular file"), "{said}");
+    }
+    assert!(!out.exists());
+}
+
+#[test]
 fn an_output_that_is_no_file_is_written_to_and_stays() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");

@@ -3,6 +3,7 @@
 #[cfg(feature = "remote")]
 mod fetch;
 
+use super::object_file;
 use super::replace::replace;
 use crate::args::kernel::{AddArgs, DiffArgs, KernelCommand, ListArgs, PruneArgs, ShowArgs, StoreArgs};
 use crate::args::output::{Format, OutputArgs};
@@ -17,7 +18,6 @@ use btf_catalog::store::{Directory, Record, Store, StoreError, diff};
 use btf_catalog::{BpfObject, Btf};
 use bytes::Bytes;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -156,10 +156,11 @@ fn prune(args: &PruneArgs, screen: &Screen) -> Result<Exit, Failure> {
 fn compare(args: &DiffArgs, screen: &Screen) -> Result<Exit, Failure> {
     let store = args.store.store.as_deref();
     let object = args.object.as_deref().map(|path| {
-        let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        BpfObject::parse(bytes).with_context(|| format!("{} is no object that can be read", path.display()))
+        let bytes = object_file::read(path)?;
+        let parsed = BpfObject::parse(bytes);
+        parsed.with_context(|| format!("{} is no object that can be read", path.display())).map_err(bad_input)
     });
-    let object = object.transpose().map_err(bad_input)?;
+    let object = object.transpose()?;
     let names = object.as_ref().map(diff::names_of);
     let mut notes = vec!["types of modules were not compared".to_owned()];
     let mut types = |kernel: &str| -> Result<Btf, Failure> {

@@ -1,5 +1,6 @@
 //! `portolan kernel minimize`.
 
+use super::object_file;
 use super::replace::replace;
 use crate::args::minimize::MinimizeArgs;
 use crate::args::output::Format;
@@ -21,7 +22,7 @@ pub fn command(args: &MinimizeArgs, screen: &Screen) -> Result<Exit, Failure> {
     let mut objects = Vec::new();
     for path in &args.objects {
         let unreadable = || format!("{} cannot be used", path.display());
-        let data = fs::read(path).with_context(unreadable).map_err(bad_input)?;
+        let data = object_file::read(path)?;
         objects.push((
             path.display().to_string(),
             BpfObject::parse(data).with_context(unreadable).map_err(bad_input)?,

@@ -5,6 +5,7 @@ pub mod explain;
 pub mod kernel;
 mod kernel_log;
 pub mod minimize;
+mod object_file;
 pub mod preflight;
 pub mod probe;
 pub mod relocate;

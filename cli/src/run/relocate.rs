@@ -1,6 +1,7 @@
 //! `portolan relocate`.
 
-use super::replace::replace;
+use super::object_file;
+use super::replace::{replace, same_file};
 use crate::args::output::Format;
 use crate::args::relocate::RelocateArgs;
 use crate::exit::{Exit, Failure, bad_input};
@@ -13,20 +14,16 @@ use btf_catalog::core::{KernelSide, KernelSymbol};
 use btf_catalog::kernel::{self, Kernel, Options};
 use btf_catalog::write::{self, WriteError};
 use btf_catalog::{BpfObject, BtfKind};
-use bytes::Bytes;
 use probe_matrix::derive::Offline;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// Relocates one object for one kernel and writes it.
 pub fn command(args: &RelocateArgs, screen: &Screen) -> Result<Exit, Failure> {
-    let data =
-        Bytes::from(fs::read(&args.object).with_context(|| unreadable(&args.object)).map_err(bad_input)?);
+    let data = object_file::read(&args.object)?;
     let object =
         BpfObject::parse(data.clone()).with_context(|| unreadable(&args.object)).map_err(bad_input)?;
-    if same_file(&args.object, &args.output) {
-        return Err(bad_input(anyhow!("{} is the input; name another output", args.output.display())));
+    if args.kernel.iter().chain([&args.object]).any(|input| same_file(input, &args.output)) {
+        return Err(bad_input(anyhow!("{} is an input; name another output", args.output.display())));
     }
     let kernel = one_kernel(args)?;
     let offline = Offline::new(&kernel);
@@ -88,10 +85,4 @@ fn one_kernel(args: &RelocateArgs) -> Result<Kernel, Failure> {
             Err(bad_input(anyhow!("--kernel names {} kernels; an object is relocated for one", more + 1)))
         }
     }
-}
-
-/// Whether both paths lead to one file that is there.
-fn same_file(a: &Path, b: &Path) -> bool {
-    let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-    identity(a).is_some() && identity(a) == identity(b)
 }

@@ -4,6 +4,7 @@ use crate::exit::{Failure, bad_input};
 use anyhow::{Context, anyhow};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// Writes a file beside its place and moves it there: whoever reads it sees the old one or the whole new one. What is no
@@ -27,4 +28,10 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         let _ = fs::remove_file(&beside);
     }
     result.with_context(unwritable).map_err(bad_input)
+}
+
+/// Whether both paths lead to one file that is there.
+pub(super) fn same_file(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    identity(a).is_some() && identity(a) == identity(b)
 }

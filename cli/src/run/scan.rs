@@ -1,6 +1,6 @@
 //! `portolan scan`.
 
-use super::replace::replace;
+use super::replace::{replace, same_file};
 use crate::args::scan::{ScanArgs, ScanFormat};
 use crate::exit::{Exit, Failure, bad_input};
 use crate::render::screen::Screen;
@@ -31,6 +31,11 @@ const NAME_MAX: usize = 80;
 
 /// Finds objects, and writes what each needs.
 pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
+    if let Some(report) = &args.report
+        && args.paths.iter().chain(&args.kernels).any(|input| same_file(input, report))
+    {
+        return Err(bad_input(anyhow!("{} is an input; name another report", report.display())));
+    }
     let mut finder = Finder::new(Limits::default());
     for path in &args.paths {
         files::look(&mut finder, path);
