@@ -43,8 +43,8 @@ pub(crate) fn init() -> Result<std::path::PathBuf, String> {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     let mut build = cargo(&["build", "--package", "truth", "--bin", "truth-init", "--release"]);
     build.args(["--features", "static", "--target", TARGET]);
-    let flags = format!("target.{TARGET}.rustflags=['-Ctarget-feature=+crt-static']");
-    build.arg("--config").arg(flags);
+    // Flags of the environment would stand in place of any that a configuration adds.
+    build.env("RUSTFLAGS", "-Ctarget-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
     // Where Debian has libelf.a and libz.a.
     build.env("LIBBPF_SYS_LIBRARY_PATH", "/usr/lib/x86_64-linux-gnu");
     command::run(&mut build)?;
