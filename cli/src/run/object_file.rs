@@ -22,11 +22,15 @@ pub(super) fn read(path: &Path) -> Result<Bytes, Failure> {
     if !about.is_file() {
         return Err(bad_input(anyhow!("not a regular file").context(unreadable())));
     }
+    let too_large = |byte_sz| {
+        let why = format!("it has {byte_sz} bytes, and no object has more than {MOST}");
+        bad_input(anyhow!(why).context(unreadable()))
+    };
     if about.len() > MOST {
-        let why = format!("it has {} bytes, and no object has more than {MOST}", about.len());
-        return Err(bad_input(anyhow!(why).context(unreadable())));
+        return Err(too_large(about.len()));
     }
     let mut bytes = Vec::new();
-    file.take(MOST).read_to_end(&mut bytes).with_context(unreadable).map_err(bad_input)?;
-    Ok(bytes.into())
+    let read = file.take(MOST + 1).read_to_end(&mut bytes).with_context(unreadable).map_err(bad_input)?;
+    // It may have grown since.
+    if read as u64 > MOST { Err(too_large(read as u64)) } else { Ok(bytes.into()) }
 }
