@@ -25,6 +25,21 @@ pub const CALL: u8 = 0x85;
 /// `BPF_JMP | BPF_EXIT`.
 pub const EXIT: u8 = 0x95;
 
+/// The bits of a load's or store's code that tell its mode: `BPF_MODE()`.
+pub const MODE: u8 = 0xe0;
+/// Mode of a load that extends the sign: `BPF_MEMSX`.
+pub const MEMSX: u8 = 0x80;
+/// Mode of a store that is an atomic operation, which the immediate names: `BPF_ATOMIC`.
+pub const ATOMIC: u8 = 0xc0;
+/// Bit of an atomic operation that gives back what was there: `BPF_FETCH`.
+pub const FETCH: i32 = 1;
+/// Atomic operation: `BPF_CMPXCHG`.
+pub const CMPXCHG: i32 = 0xf1;
+/// Atomic operation: `BPF_LOAD_ACQ`.
+pub const LOAD_ACQ: i32 = 0x100;
+/// Atomic operation: `BPF_STORE_REL`.
+pub const STORE_REL: i32 = 0x110;
+
 /// `src` of a [`CALL`]: the immediate is the distance to a function of this program.
 pub const PSEUDO_CALL: u8 = 1;
 /// `src` of a [`CALL`]: the immediate is the BTF id of a kernel function.

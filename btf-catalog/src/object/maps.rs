@@ -11,7 +11,7 @@ use bytes::Bytes;
 use std::collections::HashMap;
 
 /// `BPF_F_RDONLY_PROG`.
-const F_RDONLY_PROG: u32 = 1 << 7;
+pub(crate) const F_RDONLY_PROG: u32 = 1 << 7;
 /// Bytes of global data that are read of an object, in all its sections; clang's objects have a few hundred.
 const MAX_DATA_SZ: u64 = 64 << 20;
 

@@ -7,7 +7,10 @@ use super::transfer::{Branch, Effect, access_sz, computed, decide, moved, number
 use super::{Constants, ContextAccess, Reach, Returned, Walk};
 use crate::btf::BtfKind;
 use crate::core::ExternOutcome;
-use crate::insn::{CALL, EXIT, Insn, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL};
+use crate::insn::{
+    ATOMIC, CALL, CMPXCHG, EXIT, FETCH, Insn, LOAD_ACQ, MEMSX, MODE, PSEUDO_CALL, PSEUDO_FUNC,
+    PSEUDO_KFUNC_CALL, STORE_REL,
+};
 use crate::object::{BpfObject, Entry, ExternKind};
 use crate::uapi::{HelperId, ProgType};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,15 +27,6 @@ const MAX_STEPS_PER_INSN: usize = 32;
 const MAX_STATES: usize = 32 << 10;
 /// Functions on the way from the entry: `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h, v7.2; 8 before.
 const MAX_FRAMES: usize = 16;
-
-/// `BPF_PSEUDO_*` instructions and helpers that are treated by themselves.
-const FETCH: i32 = 1;
-const LOAD_ACQ: i32 = 0x100;
-const STORE_REL: i32 = 0x110;
-const CMPXCHG: i32 = 0xf1;
-const ATOMIC: u8 = 0xc0;
-const MEM_SIGNED: u8 = 0x80;
-const MODE: u8 = 0xe0;
 
 /// What was found at a place where ways meet.
 #[derive(Default)]
@@ -309,7 +303,7 @@ impl<'a> Explorer<'a> {
     fn load(&mut self, at: usize, insn: Insn, state: &mut State) {
         let byte_sz = access_sz(insn);
         let base = state.reg(insn.src);
-        let signed = insn.code & MODE == MEM_SIGNED;
+        let signed = insn.code & MODE == MEMSX;
         let fresh = Value::scalar(Scalar::of_bytes(byte_sz));
         let typed = Value { trusted: self.typed_memory && byte_sz == 8, ..fresh };
         let value = match base.kind {
@@ -367,7 +361,7 @@ impl<'a> Explorer<'a> {
     fn accesses_context(&mut self, at: usize, insn: Insn, off: Option<i32>, vague: bool, write: bool) {
         let moved = off != Some(0) && !vague;
         let off = off.map(|off| off.saturating_add(i32::from(insn.off)));
-        let signed = insn.class() == 1 && insn.code & MODE == MEM_SIGNED;
+        let signed = insn.class() == 1 && insn.code & MODE == MEMSX;
         let byte_sz = access_sz(insn);
         self.context.insert(ContextAccess { insn_off: at, off, byte_sz, write, moved, signed });
     }

@@ -1,6 +1,6 @@
 //! What is read from an entry's instructions alone: the instruction set, loops, reads of the context.
 
-use crate::insn::{CALL, Insn, PSEUDO_CALL};
+use crate::insn::{ATOMIC, CALL, CMPXCHG, Insn, LOAD_ACQ, MEMSX, MODE, PSEUDO_CALL, STORE_REL};
 use crate::object::Entry;
 use crate::reach::{slots, successors};
 
@@ -65,15 +65,9 @@ impl IsaFeature {
     ///
     /// Source: Documentation/bpf/standardization/instruction-set.rst (RFC 9669) and `-mcpu` of LLVM's BPF back end.
     pub(super) fn of(insn: Insn) -> Option<IsaFeature> {
-        const ATOMIC: u8 = 0xc0;
-        const MEMSX: u8 = 0x80;
-        const MODE: u8 = 0xe0;
         const OP: u8 = 0xf0;
         const ADD: i32 = 0;
-        const LOAD_ACQ: i32 = 0x100;
-        const STORE_REL: i32 = 0x110;
         const XCHG: i32 = 0xe1;
-        const CMPXCHG: i32 = 0xf1;
         let op = insn.code & OP;
         match insn.class() {
             1 if insn.code & MODE == MEMSX => Some(IsaFeature::V4),

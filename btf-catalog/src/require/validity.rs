@@ -20,7 +20,7 @@
 //! | `may_goto` | registers, `imm` 0 |
 //! | other jumps | `imm` or `src` 0 |
 
-use crate::insn::{CALL, EXIT, Insn, PSEUDO_KFUNC_CALL};
+use crate::insn::{ATOMIC, CALL, EXIT, Insn, LOAD_ACQ, MODE, PSEUDO_KFUNC_CALL, STORE_REL};
 use crate::object::{BpfObject, Entry};
 use crate::reach::slots;
 use crate::uapi::{MapType, ProgType};
@@ -40,10 +40,8 @@ const REGISTERS: u8 = 11;
 /// `BPF_REG_PARAMS` of include/linux/filter.h, v7.2.
 const STACK_ARGUMENTS: u8 = 11;
 const DOUBLE_WORD: u8 = 0x18;
-const MODE: u8 = 0xe0;
 const MEM: u8 = 0x60;
 const ABS: u8 = 0x20;
-const ATOMIC: u8 = 0xc0;
 const FROM_REGISTER: u8 = 0x08;
 const JUMP: u8 = 0x05;
 const GOTOL: u8 = 0x06;
@@ -183,8 +181,6 @@ impl Surroundings {
 }
 
 fn of_atomic(insn: Insn) -> Option<&'static str> {
-    const LOAD_ACQ: i32 = 0x100;
-    const STORE_REL: i32 = 0x110;
     match insn.imm {
         LOAD_ACQ | STORE_REL => None,
         0x00 | 0x01 | 0x40 | 0x41 | 0x50 | 0x51 | 0xa0 | 0xa1 | 0xe1 | 0xf1 => {

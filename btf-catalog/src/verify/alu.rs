@@ -5,8 +5,8 @@ use super::walk::Refusal;
 use crate::insn::Insn;
 use crate::reach::scalar::{Scalar, op};
 
-/// `BPF_MAX_VAR_OFF`: pointers may not be moved further.
-const MAX_VAR_OFF: i64 = 1 << 29;
+/// `BPF_MAX_VAR_OFF` of include/linux/bpf_verifier.h: pointers may not be moved further.
+pub(super) const MAX_VAR_OFF: i64 = 1 << 29;
 /// ALU64 instructions; ALU ones work on lower halves.
 const ALU64: u8 = 7;
 

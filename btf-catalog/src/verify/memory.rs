@@ -1,18 +1,17 @@
 //! Loads and stores: what may be accessed, and what a load finds.
 
 use super::Traits;
+use super::alu::MAX_VAR_OFF;
 use super::state::{Loaded, STACK_SZ, State};
 use super::value::{Kind, Pointer, Range, Region, Sock, Value};
 use super::walk::{Refusal, Walker};
 use crate::core::ExternOutcome;
+use crate::object::F_RDONLY_PROG;
 use crate::reach::number;
 use crate::reach::scalar::Scalar;
 use crate::uapi::MapType;
 
-/// `BPF_MAX_VAR_OFF`.
-const MAX_VAR_OFF: u64 = 1 << 29;
-/// `BPF_F_RDONLY_PROG` and `BPF_F_WRONLY_PROG`.
-const F_RDONLY_PROG: u32 = 1 << 7;
+/// `BPF_F_WRONLY_PROG`.
 const F_WRONLY_PROG: u32 = 1 << 8;
 
 /// An access by an instruction.
@@ -314,7 +313,7 @@ pub(super) fn bounded(pointer: Pointer, access: Access, size: i64, vague: bool) 
     if low < 0 || low + byte_sz > size {
         return refused(place(low));
     }
-    if pointer.var.umax >= MAX_VAR_OFF {
+    if pointer.var.umax >= MAX_VAR_OFF as u64 {
         return refused(format!("accesses {name} at an offset without an upper bound"));
     }
     let high = off + pointer.var.umax as i64;
@@ -373,7 +372,7 @@ fn of_socket(sock: Sock, pointer: Pointer, access: Access) -> Result<(), Refusal
 pub(super) fn on_stack(pointer: Pointer, off: i64, byte_sz: i64, vague: bool) -> Result<(i64, i64), Refusal> {
     let constant = pointer.var.as_const();
     let off = pointer.off + off;
-    let unbounded = pointer.var.smax >= MAX_VAR_OFF as i64 || pointer.var.smin <= -(MAX_VAR_OFF as i64);
+    let unbounded = pointer.var.smax >= MAX_VAR_OFF || pointer.var.smin <= -MAX_VAR_OFF;
     if constant.is_none() && unbounded {
         return Err(Refusal {
             why: "accesses the stack at an offset without bounds".to_owned(),

@@ -8,7 +8,7 @@ use super::numbers::numbers_that_matter;
 use super::state::{Covers, Frame, REGISTERS, State};
 use super::value::{Kind, Pointer, Region, Value};
 use super::{Fault, Subject, Traits, Verified};
-use crate::insn::{CALL, EXIT, Insn, PSEUDO_FUNC};
+use crate::insn::{ATOMIC, CALL, CMPXCHG, EXIT, FETCH, Insn, LOAD_ACQ, MEMSX, MODE, PSEUDO_FUNC, STORE_REL};
 use crate::object::{BpfObject, Entry, ExternKind, MapDef};
 use crate::reach::scalar::{Scalar, op};
 use crate::reach::{Constants, access_sz, live_registers, meeting_points, successors};
@@ -24,14 +24,6 @@ const MAX_STATES: usize = 8_000;
 const MAX_STATES_HERE: usize = 48;
 /// Functions on the way from the entry: `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h.
 pub(super) const MAX_FRAMES: usize = 8;
-
-const ATOMIC: u8 = 0xc0;
-const MODE: u8 = 0xe0;
-const MEM_SIGNED: u8 = 0x80;
-const FETCH: i32 = 1;
-const LOAD_ACQ: i32 = 0x100;
-const STORE_REL: i32 = 0x110;
-const CMPXCHG: i32 = 0xf1;
 
 /// Why a verifier refuses an instruction.
 #[derive(Debug)]
@@ -324,8 +316,7 @@ impl<'a> Walker<'a> {
                 let base = state.read(insn.src)?;
                 let access = access(at, insn, base);
                 let value = self.load(access, state)?;
-                let value =
-                    if insn.code & MODE == MEM_SIGNED { extended(value, access.byte_sz) } else { value };
+                let value = if insn.code & MODE == MEMSX { extended(value, access.byte_sz) } else { value };
                 let value = self.numbered(value);
                 state.set(insn.dst, value);
             }

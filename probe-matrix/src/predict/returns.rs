@@ -31,7 +31,7 @@ enum Range {
 }
 
 /// The range that a kernel asks for.
-struct Asked {
+struct Allowed {
     numbers: RangeInclusive<i64>,
     /// Whether the lower 32 bits are looked at alone.
     half: bool,
@@ -85,7 +85,7 @@ impl Predictor<'_> {
         let target = kind.target.as_deref().unwrap_or_default();
         let asked = match &row.range {
             Range::Any => return Returns { allowed: true, ..unknown },
-            Range::Numbers(numbers) => Asked { numbers: numbers.clone(), half: false },
+            Range::Numbers(numbers) => Allowed { numbers: numbers.clone(), half: false },
             Range::Lsm | Range::LsmCgroup => match self.hook_range(target, &row.range) {
                 Some(asked) => asked,
                 None => return unknown,
@@ -117,18 +117,18 @@ impl Predictor<'_> {
     }
 
     /// What the programs of an LSM hook may return; `None` where the hook is not known or anything may be returned.
-    fn hook_range(&self, target: &str, range: &Range) -> Option<Asked> {
+    fn hook_range(&self, target: &str, range: &Range) -> Option<Allowed> {
         let hook = format!("bpf_lsm_{target}");
         let returns = self.kernel.function(&hook)?.returns;
         match range {
-            Range::LsmCgroup if returns => Some(Asked { numbers: 0..=1, half: false }),
-            Range::LsmCgroup => Some(Asked { numbers: 1..=1, half: false }),
+            Range::LsmCgroup if returns => Some(Allowed { numbers: 0..=1, half: false }),
+            Range::LsmCgroup => Some(Allowed { numbers: 1..=1, half: false }),
             _ if !returns => None,
             _ => match self.kernel.in_set("bool_lsm_hooks", &hook) {
-                Some(true) => Some(Asked { numbers: 0..=1, half: true }),
-                Some(false) => Some(Asked { numbers: -MAX_ERRNO..=0, half: true }),
+                Some(true) => Some(Allowed { numbers: 0..=1, half: true }),
+                Some(false) => Some(Allowed { numbers: -MAX_ERRNO..=0, half: true }),
                 // Of one of the two kinds.
-                None => Some(Asked { numbers: -MAX_ERRNO..=1, half: true }),
+                None => Some(Allowed { numbers: -MAX_ERRNO..=1, half: true }),
             },
         }
     }
