@@ -77,6 +77,13 @@ pub struct Found {
     pub places: Vec<Place>,
 }
 
+impl Found {
+    /// Whether no container sees it: later layers delete or replace it wherever it was found.
+    pub fn is_removed(&self) -> bool {
+        self.places.iter().all(|place| place.removed)
+    }
+}
+
 /// Where an object is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
@@ -113,6 +120,8 @@ pub struct Note {
     pub place: String,
     /// Why.
     pub what: String,
+    /// Whether it should have been looked at; a search leaves out on purpose what lies elsewhere and what is no file.
+    pub incomplete: bool,
 }
 
 /// How much was looked at.

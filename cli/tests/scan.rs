@@ -33,7 +33,7 @@ fn a_damaged_object_among_others_costs_itself() {
     fs::write(dir.path().join("whole.o"), &object).unwrap();
     fs::write(dir.path().join("damaged.o"), &object[..object.len() / 2]).unwrap();
     let (document, code) = report(&[dir.path().to_str().unwrap()]);
-    assert_eq!(code, 0);
+    assert_eq!(code, 12, "nobody knows what the damaged one needs");
     assert_eq!((&document["summary"]["objects"], &document["summary"]["damaged"]), (&2.into(), &1.into()));
     let (document, code) = report(&[dir.path().join("damaged.o").to_str().unwrap()]);
     assert_eq!(code, 2, "{document}");
@@ -124,4 +124,67 @@ fn a_constant_or_program_that_no_object_has_is_an_error_that_names_those_there_a
         assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
         assert!(message.contains(told), "{args:?}: {message}");
     }
+}
+
+/// Runs a program that a test needs, and fails where it fails.
+fn make(program: &str, args: &[&str]) {
+    assert!(Command::new(program).args(args).status().unwrap().success(), "{program} {args:?}");
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_said_on_stderr_in_the_result_and_by_the_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (object, name) = (shipped(), shipped().file_name().unwrap().to_str().unwrap().to_owned());
+    let within = object.parent().unwrap().to_str().unwrap().to_owned();
+    make("tar", &["-czf", &path("whole.tar.gz"), "-C", &within, &name, "."]);
+    let whole = fs::read(path("whole.tar.gz")).unwrap();
+    fs::write(path("cut.tar.gz"), &whole[..whole.len() * 3 / 4]).unwrap();
+    for (args, code, told) in [
+        (vec![path("whole.tar.gz")], 0, None),
+        (vec![path("cut.tar.gz")], 12, Some("cannot be read to its end")),
+        (vec![path("whole.tar.gz"), path("nowhere")], 2, Some("nowhere: cannot be looked at")),
+    ] {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let (document, exit) = report(&args);
+        assert_eq!(exit, code, "{args:?}");
+        assert!(document["summary"]["objects"].as_u64().unwrap() > 0, "{args:?}");
+        assert_eq!(document["incomplete"].as_array().unwrap().len(), usize::from(told.is_some()), "{args:?}");
+        let stderr = String::from_utf8(scan(&args).stderr).unwrap();
+        assert!(told.map_or(stderr.is_empty(), |told| stderr.contains(told)), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn objects_that_no_container_has_are_listed_and_not_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir_all(path("image/blobs/sha256")).unwrap();
+    fs::create_dir_all(path("root/opt")).unwrap();
+    fs::copy(shipped(), path("root/opt/gone.o")).unwrap();
+    fs::write(path("root/opt/.wh.gone.o"), "").unwrap();
+    make("tar", &["-cf", &path("image/blobs/sha256/11"), "-C", &path("root"), "opt/gone.o"]);
+    make("tar", &["-cf", &path("image/blobs/sha256/22"), "-C", &path("root"), "opt/.wh.gone.o"]);
+    let layers = r#"{"layers": [{"digest": "sha256:11"}, {"digest": "sha256:22"}]}"#;
+    for (name, text) in [
+        ("oci-layout", r#"{"imageLayoutVersion": "1.0.0"}"#),
+        ("index.json", r#"{"manifests": [{"digest": "sha256:33"}]}"#),
+        ("blobs/sha256/33", layers),
+    ] {
+        fs::write(path(&format!("image/{name}")), text).unwrap();
+    }
+    let (document, code) = report(&[&path("image")]);
+    let summary = &document["summary"];
+    assert_eq!(
+        (code, &summary["objects"], &summary["removed"], &summary["entries"]),
+        (0, &0.into(), &1.into(), &0.into())
+    );
+    assert_eq!(document["objects"][0]["removed"], true);
+    fs::remove_file(path("image/blobs/sha256/22")).unwrap();
+    let (document, code) = report(&[&path("image")]);
+    assert_eq!((code, &document["summary"]["objects"]), (12, &1.into()));
+    assert!(
+        document["incomplete"][0]["message"].as_str().unwrap().contains("layer 2 of 2 is missing"),
+        "{document}"
+    );
 }

@@ -77,13 +77,14 @@ impl Walk {
     fn directory(&mut self, finder: &mut Finder, path: &Path, depth: usize) {
         let shown = || path.display().to_string();
         if depth > DIRECTORY_DEPTH {
-            return self.skip("they lie in too many directories", path);
+            return finder.unreadable(&shown(), "lies in too many directories; not listed".to_owned());
         }
         if path.join("oci-layout").is_file() && path.join("index.json").is_file() {
             return self.layout(finder, path);
         }
-        let mut entries: Vec<PathBuf> = match fs::read_dir(path) {
-            Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+        let mut entries: Vec<PathBuf> = match entries {
+            Ok(entries) => entries.iter().map(fs::DirEntry::path).collect(),
             Err(error) => return finder.unreadable(&shown(), format!("cannot be listed: {error}")),
         };
         entries.sort();

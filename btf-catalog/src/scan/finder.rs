@@ -106,6 +106,7 @@ impl Finder {
         let trail = Trail::of_file(path);
         let mut layout = Layout::default();
         for (name, byte_sz) in names {
+            layout.add_member(name);
             self.begin(*byte_sz);
             self.finds.looked.files += 1;
             match open(name) {
@@ -119,16 +120,21 @@ impl Finder {
         self.name_layers(&layout, &trail);
     }
 
-    /// Takes note of something that is not looked at, and why.
+    /// Takes note of something that is left out on purpose, and why.
     pub fn skipped(&mut self, path: &str, why: String) {
-        self.keep(path.to_owned(), why);
+        self.keep(path.to_owned(), why, false);
     }
 
     /// As [`Finder::skipped`], for a file that should have been looked at.
     pub fn unreadable(&mut self, path: &str, why: String) {
         self.finds.looked.files += 1;
         self.finds.looked.unreadable += 1;
-        self.skipped(path, why);
+        self.keep(path.to_owned(), why, true);
+    }
+
+    /// How much was looked at so far.
+    pub fn looked(&self) -> super::Looked {
+        self.finds.looked
     }
 
     /// What was found.
@@ -143,16 +149,18 @@ impl Finder {
     }
 
     fn note(&mut self, trail: &Trail, what: String) {
-        self.keep(trail.names().join(" > "), what);
+        self.keep(trail.names().join(" > "), what, true);
     }
 
-    fn keep(&mut self, place: String, what: String) {
-        let what = match self.finds.notes.len() {
-            NOTES_MAX => format!("more than {NOTES_MAX} notes; this one and those after it are left out"),
+    fn keep(&mut self, place: String, what: String, incomplete: bool) {
+        let (what, incomplete) = match self.finds.notes.len() {
+            NOTES_MAX => {
+                (format!("more than {NOTES_MAX} notes; this one and those after it are left out"), true)
+            }
             len if len > NOTES_MAX => return,
-            _ => what,
+            _ => (what, incomplete),
         };
-        self.finds.notes.push(Note { place, what });
+        self.finds.notes.push(Note { place, what, incomplete });
     }
 
     /// Notes why a stream ended early. Where the file's allowance is used up, that is the cause, whatever a reader above says.
@@ -203,6 +211,7 @@ impl Finder {
         let mut layout = Layout::default();
         self.members(stream, trail, archive::tar, |finder, member| {
             listing.add(member.path);
+            layout.add_member(member.path);
             if member.is_file {
                 finder.layout_member(member.data, member.path, member.byte_sz, &mut layout, trail)
             } else {
@@ -263,11 +272,14 @@ impl Finder {
 
     /// Says of the objects found below `trail` which layer they came from.
     fn name_layers(&mut self, layout: &Layout, trail: &Trail) {
-        let layers = layout.layers();
+        let oci::Layers { of: layers, lacks } = layout.layers();
+        let names = trail.names();
+        for oci::Lack { what, incomplete } in lacks {
+            self.keep(names.join(" > "), what, incomplete);
+        }
         if layers.is_empty() {
             return;
         }
-        let names = trail.names();
         let (path, members) = names.split_first().expect("a trail begins with a path");
         for place in self.finds.objects.iter_mut().flat_map(|object| &mut object.places) {
             if place.path != *path || !place.members.starts_with(members) {
@@ -393,7 +405,7 @@ impl Finder {
         let full = |finder: &mut Finder, what: String| {
             // Said once.
             if finder.finds.notes.last().is_none_or(|note| note.what != what) {
-                finder.keep(place.to_string(), what);
+                finder.keep(place.to_string(), what, true);
             }
         };
         if self.places == self.limits.places {

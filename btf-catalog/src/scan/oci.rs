@@ -6,6 +6,7 @@
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 
 /// The largest document that is read, in bytes; the OCI distribution specification lets registries refuse more than 4 MiB.
 pub(super) const DOCUMENT_MAX: u64 = 4 << 20;
@@ -67,6 +68,34 @@ fn hash(name: &str) -> u64 {
 pub(super) struct Layout {
     documents: HashMap<String, Vec<u8>>,
     listings: HashMap<String, Listing>,
+    /// Members there are, as hashes.
+    members: HashSet<u64>,
+    /// Documents for which there was no room.
+    left_out: usize,
+}
+
+/// What the documents of a layout tell of its members.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    /// Every member that is a layer, with what it is to each image.
+    pub(super) of: HashMap<String, Vec<Layer>>,
+    /// What belongs to an image and cannot be had.
+    pub(super) lacks: Vec<Lack>,
+}
+
+/// Something that belongs to an image and cannot be had.
+#[derive(Debug)]
+pub(super) struct Lack {
+    pub(super) what: String,
+    /// Whether something of an image that is there is lacking. A layout may leave out whole images of its index, as those
+    /// for other machines (OCI image layout specification v1.1, "Blobs").
+    pub(super) incomplete: bool,
+}
+
+impl Layers {
+    fn lack(&mut self, what: String, incomplete: bool) {
+        self.lacks.push(Lack { what, incomplete });
+    }
 }
 
 /// What a member of a layout is to one image.
@@ -124,40 +153,64 @@ impl Layout {
 
     /// Takes a document, if it is one and there is room.
     pub(super) fn add_document(&mut self, name: &str, bytes: &[u8]) {
-        if bytes.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'{' | b'['))
-            && self.documents.len() < DOCUMENTS_MAX
-        {
-            self.documents.insert(normal(name).to_owned(), bytes.to_vec());
+        if bytes.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'{' | b'[')) {
+            if self.documents.len() < DOCUMENTS_MAX {
+                self.documents.insert(normal(name).to_owned(), bytes.to_vec());
+            } else {
+                self.left_out += 1;
+            }
         }
+    }
+
+    /// Takes note that there is a member of that name, a link perhaps.
+    pub(super) fn add_member(&mut self, name: &str) {
+        let name = normal(name);
+        if name == "oci-layout" || may_be_layer(name) {
+            self.members.insert(hash(name));
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.members.contains(&hash(name))
     }
 
     /// Takes the names in a member that is a tar, if it may be a layer.
     pub(super) fn add_listing(&mut self, name: &str, listing: Listing) {
         let name = normal(name);
-        if name.starts_with("blobs/") || name.ends_with("/layer.tar") {
+        if may_be_layer(name) {
             self.listings.insert(name.to_owned(), listing);
         }
     }
 
-    /// Every member that is a layer, with what it is to each image.
-    pub(super) fn layers(&self) -> HashMap<String, Vec<Layer>> {
-        let mut layers = HashMap::new();
+    /// What the documents tell of the members.
+    pub(super) fn layers(&self) -> Layers {
+        let mut layers = Layers::default();
         if let Some(index) = self.document::<Index>("index.json") {
             self.follow(&index, "", 0, &mut layers);
+        } else if self.has("oci-layout") {
+            layers.lack(
+                "index.json is missing or no index of images: which layers make an image is not known"
+                    .to_owned(),
+                true,
+            );
         }
         // Newer versions of docker write both.
-        if layers.is_empty() {
+        if layers.of.is_empty() {
             for saved in self.document::<Vec<Saved>>("manifest.json").unwrap_or_default() {
                 let image = saved.repo_tags.and_then(|tags| tags.into_iter().next()).unwrap_or_default();
                 let names = saved.layers.iter().map(|name| normal(name).to_owned()).collect::<Vec<_>>();
-                add_image(&image, &names, |_| String::new(), &mut layers);
+                self.add_image(&image, &names, |_| String::new(), &mut layers);
             }
+        }
+        if self.left_out > 0 {
+            let what = format!("{} documents of images were not read, beyond {DOCUMENTS_MAX}", self.left_out);
+            layers.lack(what, true);
         }
         layers
     }
 
-    fn follow(&self, index: &Index, image: &str, depth: usize, layers: &mut HashMap<String, Vec<Layer>>) {
-        for descriptor in &index.manifests {
+    fn follow(&self, index: &Index, image: &str, depth: usize, layers: &mut Layers) {
+        let name_of = |descriptor: &Descriptor| {
             let reference = ["io.containerd.image.name", "org.opencontainers.image.ref.name"]
                 .into_iter()
                 .find_map(|key| descriptor.annotations.get(key))
@@ -166,8 +219,12 @@ impl Layout {
                 .platform
                 .as_ref()
                 .map_or(String::new(), |platform| format!(" {}/{}", platform.os, platform.architecture));
-            let image = format!("{reference}{platform}");
-            let name = blob(&descriptor.digest);
+            format!("{reference}{platform}").trim().to_owned()
+        };
+        let some = index.manifests.iter().any(|descriptor| self.has(&blob(&descriptor.digest)));
+        for descriptor in &index.manifests {
+            let (image, name) = (name_of(descriptor), blob(&descriptor.digest));
+            let shown = if image.is_empty() { "an image" } else { &image };
             if let Some(manifest) = self.document::<Manifest>(&name) {
                 let names = manifest.layers.iter().map(|layer| blob(&layer.digest)).collect::<Vec<_>>();
                 let about = |at: usize| {
@@ -177,10 +234,35 @@ impl Layout {
                     let about = title.into_iter().chain(kind).filter(|text| !text.is_empty());
                     about.fold(String::new(), |all, text| all + ", " + text)
                 };
-                add_image(image.trim(), &names, about, layers);
+                self.add_image(&image, &names, about, layers);
             } else if let Some(inner) = self.document::<Index>(&name).filter(|_| depth < INDEX_DEPTH) {
                 self.follow(&inner, &image, depth + 1, layers);
+            } else if self.has(&name) {
+                layers.lack(format!("the manifest of {shown} cannot be read ({name})"), true);
+            } else {
+                layers.lack(format!("{shown} is not there: its manifest {name} is missing"), !some);
             }
+        }
+    }
+
+    /// Adds the layers of an image, the lowest first, and says which of them are missing.
+    fn add_image(&self, image: &str, names: &[String], about: impl Fn(usize) -> String, layers: &mut Layers) {
+        // An image with more layers than any runtime mounts is none.
+        const LAYERS_MAX: usize = 1024;
+        let image = if image.is_empty() { "image" } else { image };
+        if names.len() > LAYERS_MAX {
+            let what = format!(
+                "{image} has {} layers; what they hide of each other is told of {LAYERS_MAX} at most",
+                names.len()
+            );
+            return layers.lack(what, true);
+        }
+        for (at, name) in names.iter().enumerate() {
+            let image = format!("{image}, layer {} of {}{}", at + 1, names.len(), about(at));
+            if !self.has(name) {
+                layers.lack(format!("{image} is missing ({name}); what is in it is not known"), true);
+            }
+            layers.of.entry(name.clone()).or_default().push(Layer { image, later: names[at + 1..].to_vec() });
         }
     }
 
@@ -196,22 +278,9 @@ impl Layout {
     }
 }
 
-fn add_image(
-    image: &str,
-    names: &[String],
-    about: impl Fn(usize) -> String,
-    layers: &mut HashMap<String, Vec<Layer>>,
-) {
-    // An image with more layers than any runtime mounts is none.
-    const LAYERS_MAX: usize = 1024;
-    if names.len() > LAYERS_MAX {
-        return;
-    }
-    let image = if image.is_empty() { "image" } else { image };
-    for (at, name) in names.iter().enumerate() {
-        let image = format!("{image}, layer {} of {}{}", at + 1, names.len(), about(at));
-        layers.entry(name.clone()).or_default().push(Layer { image, later: names[at + 1..].to_vec() });
-    }
+/// Layers are blobs, or `ID/layer.tar` as docker names them, or `ID.tar` as podman does.
+fn may_be_layer(name: &str) -> bool {
+    name.starts_with("blobs/") || Path::new(name).extension().is_some_and(|extension| extension == "tar")
 }
 
 /// The member that a digest stands for.

@@ -182,6 +182,7 @@ fn what_is_cut_short_is_said_and_what_came_before_is_kept() {
         assert_eq!(finds.objects.len(), 1);
         assert_eq!(finds.notes.len(), 1, "{:?}", finds.notes);
         assert!(finds.notes[0].what.contains("cannot be read to its end"), "{:?}", finds.notes);
+        assert!(finds.notes[0].incomplete);
     }
 }
 
@@ -305,5 +306,44 @@ proptest::proptest! {
         let finds = look_within(limits, &whole);
         let most = limits.base_byte_sz + limits.ratio * whole.len() as u64;
         proptest::prop_assert!(finds.looked.byte_sz <= most);
+    }
+}
+
+/// An image layout of two layers, of which `members` are there.
+fn layout(members: &[&str]) -> Vec<u8> {
+    let manifest = br#"{"layers": [{"digest": "sha256:11"}, {"digest": "sha256:22"}]}"#;
+    let index = br#"{"manifests": [{"digest": "sha256:33", "annotations": {"org.opencontainers.image.ref.name": "tool:1"}},
+        {"digest": "sha256:44", "platform": {"os": "linux", "architecture": "arm64"}}]}"#;
+    let layer = tar(&[("opt/x.o", &object(1))]);
+    let all = [
+        ("oci-layout", &b"{}"[..]),
+        ("index.json", index),
+        ("blobs/sha256/33", manifest),
+        ("blobs/sha256/11", &layer),
+        ("blobs/sha256/22", &layer),
+    ];
+    let there: Vec<(&str, &[u8])> = all.into_iter().filter(|(name, _)| members.contains(name)).collect();
+    tar(&there)
+}
+
+#[test]
+fn what_an_image_lacks_is_said_and_images_for_other_machines_may_be_left_out() {
+    let whole = ["oci-layout", "index.json", "blobs/sha256/33", "blobs/sha256/11", "blobs/sha256/22"];
+    let without = |name: &str| {
+        let members: Vec<&str> = whole.into_iter().filter(|member| *member != name).collect();
+        let notes = look(&layout(&members)).notes;
+        let shown: Vec<String> =
+            notes.iter().filter(|note| note.incomplete).map(|note| note.what.clone()).collect();
+        (shown, notes.len())
+    };
+    let (incomplete, notes) = without("nothing");
+    assert_eq!((incomplete.len(), notes), (0, 1), "the other machine's image is noted");
+    for (name, told) in [
+        ("blobs/sha256/22", "tool:1, layer 2 of 2 is missing (blobs/sha256/22)"),
+        ("blobs/sha256/33", "tool:1 is not there: its manifest blobs/sha256/33 is missing"),
+        ("index.json", "index.json is missing"),
+    ] {
+        let (incomplete, _) = without(name);
+        assert!(incomplete.iter().any(|what| what.contains(told)), "{name}: {incomplete:?}");
     }
 }

@@ -5,7 +5,7 @@ use super::screen::{Screen, Tone};
 use super::table::{Cell, Table};
 use super::text::{labelled, line, paragraph};
 use crate::report::scan::{
-    EntryNeeds, GapEntry, LoaderEntry, MapNeeds, NeedEntry, ObjectEntry, PlaceEntry, ScanReport, ScanSummary,
+    EntryNeeds, GapEntry, LoaderEntry, MapNeeds, NeedEntry, ObjectEntry, PlaceEntry, ScanReport,
 };
 use std::fmt::Write as _;
 
@@ -16,10 +16,11 @@ const NOTES_SHOWN: usize = 20;
 
 /// A line for each program.
 pub fn table(report: &ScanReport, screen: &Screen) -> String {
-    let mut text = headline(&report.summary, screen);
+    let mut text = headline(report, screen);
     for object in &report.objects {
         // Where verdicts were asked for, only what stands in their way is told of the objects.
-        if report.matrix.is_some() && object.error.is_none() && object.loaders.is_empty() {
+        let told = object.error.is_some() || !object.loaders.is_empty();
+        if report.matrix.is_some() && (object.removed || !told) {
             continue;
         }
         text.push_str(&title(object, PLACES_SHOWN, screen));
@@ -40,7 +41,7 @@ pub fn table(report: &ScanReport, screen: &Screen) -> String {
 
 /// All that is known of each object.
 pub fn wide(report: &ScanReport, screen: &Screen) -> String {
-    let mut text = headline(&report.summary, screen);
+    let mut text = headline(report, screen);
     for object in &report.objects {
         text.push_str(&title(object, usize::MAX, screen));
         let Some(needs) = &object.needs else { continue };
@@ -65,7 +66,8 @@ pub fn wide(report: &ScanReport, screen: &Screen) -> String {
     text + &notes(report, usize::MAX, screen)
 }
 
-fn headline(summary: &ScanSummary, screen: &Screen) -> String {
+fn headline(report: &ScanReport, screen: &Screen) -> String {
+    let (summary, incomplete) = (&report.summary, !report.incomplete.is_empty());
     let mut text = format!(
         "{} with {} at {}; looked at {}",
         count(summary.objects, "object"),
@@ -77,11 +79,17 @@ fn headline(summary: &ScanSummary, screen: &Screen) -> String {
         let _ = write!(text, " with {}", count(summary.members as usize, "member"));
     }
     let _ = write!(text, ", {}", size(summary.bytes));
+    if summary.removed > 0 {
+        let _ = write!(text, "; {} that later layers remove", count(summary.removed, "more object"));
+    }
     if summary.damaged > 0 {
         let _ = write!(text, "; {} cannot be read", count(summary.damaged, "object"));
     }
     if summary.unreadable > 0 {
         let _ = write!(text, "; {} could not be read", count(summary.unreadable as usize, "file"));
+    }
+    if incomplete {
+        text.push_str("; INCOMPLETE, see below");
     }
     paragraph(&text, 0, screen.columns)
 }
@@ -325,13 +333,15 @@ fn maps(maps: &[MapNeeds], screen: &Screen) -> String {
 
 fn notes(report: &ScanReport, most: usize, screen: &Screen) -> String {
     let mut text = String::new();
-    for note in report.notes.iter().take(most) {
-        let note = format!("note: {}: {}", line(&note.place), line(&note.message));
-        text.push_str(&paragraph(&note, 0, screen.columns));
-    }
-    if report.notes.len() > most {
-        let more = count(report.notes.len() - most, "more note");
-        text.push_str(&paragraph(&format!("and {more}, with -o wide"), 0, screen.columns));
+    for (label, notes) in [("incomplete", &report.incomplete), ("note", &report.notes)] {
+        for note in notes.iter().take(most) {
+            let note = format!("{label}: {}: {}", line(&note.place), line(&note.message));
+            text.push_str(&paragraph(&note, 0, screen.columns));
+        }
+        if notes.len() > most {
+            let more = notes.len() - most;
+            text.push_str(&paragraph(&format!("{label}: and {more} more, with -o wide"), 0, screen.columns));
+        }
     }
     if text.is_empty() { text } else { format!("\n{text}") }
 }

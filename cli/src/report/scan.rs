@@ -22,7 +22,9 @@ pub struct ScanReport {
     /// On which kernels the programs run; absent where no kernel was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matrix: Option<Matrix>,
-    /// What was not looked at, or could not be read.
+    /// What should have been looked at and could not be, or not wholly: objects may be there that nobody has seen.
+    pub incomplete: Vec<NoteEntry>,
+    /// What was left out on purpose.
     pub notes: Vec<NoteEntry>,
 }
 
@@ -33,17 +35,21 @@ pub struct ScanSummary {
     pub files: u64,
     /// Files that could not be opened or read.
     pub unreadable: u64,
+    /// Paths that were given and of which nothing could be looked at.
+    pub unusable: usize,
     /// Members of archives.
     pub members: u64,
     /// Bytes that were searched, unpacked.
     pub bytes: u64,
-    /// Objects, each once.
+    /// Objects, each once, without those that are removed.
     pub objects: usize,
+    /// Objects that later layers of their images delete or replace.
+    pub removed: usize,
     /// Objects that cannot be read.
     pub damaged: usize,
     /// Places of objects.
     pub places: usize,
-    /// Programs in the objects.
+    /// Programs in the objects that are not removed.
     pub entries: usize,
 }
 
@@ -58,6 +64,9 @@ pub struct ObjectEntry {
     pub bytes: usize,
     /// Everywhere it was found.
     pub places: Vec<PlaceEntry>,
+    /// Whether later layers of its images delete or replace it everywhere, so that no container has it. It is not judged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
     /// Why it cannot be read; then nothing is known of its needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -280,31 +289,36 @@ pub struct NoteEntry {
 }
 
 impl ScanReport {
-    /// The report of what a search found.
-    pub fn new(finds: &Finds, parsed: &[Parsed], loaders: &[Loader]) -> ScanReport {
+    /// The report of what a search found; nothing could be looked at of `unusable` of the paths that were given.
+    pub fn new(finds: &Finds, parsed: &[Parsed], loaders: &[Loader], unusable: usize) -> ScanReport {
         let objects = finds.objects.iter().zip(parsed);
         let objects = objects.map(|(found, parsed)| ObjectEntry::new(found, parsed, loaders));
         let objects: Vec<ObjectEntry> = objects.collect();
-        let needs = objects.iter().filter_map(|object| object.needs.as_ref());
+        let present = || objects.iter().filter(|object| !object.removed);
+        let needs = present().filter_map(|object| object.needs.as_ref());
         let summary = ScanSummary {
             files: finds.looked.files,
             unreadable: finds.looked.unreadable,
+            unusable,
             members: finds.looked.members,
             bytes: finds.looked.byte_sz,
-            objects: objects.len(),
-            damaged: objects.iter().filter(|object| object.error.is_some()).count(),
-            places: objects.iter().map(|object| object.places.len()).sum(),
+            objects: present().count(),
+            removed: objects.len() - present().count(),
+            damaged: present().filter(|object| object.error.is_some()).count(),
+            places: present().map(|object| object.places.len()).sum(),
             entries: needs.map(|needs| needs.entries.len()).sum(),
         };
-        let notes = finds.notes.iter();
+        let notes = |incomplete| {
+            let notes = finds.notes.iter().filter(move |note| note.incomplete == incomplete);
+            notes.map(|note| NoteEntry { place: note.place.clone(), message: note.what.clone() }).collect()
+        };
         ScanReport {
             tool: Tool::default(),
             summary,
             objects,
             matrix: None,
-            notes: notes
-                .map(|note| NoteEntry { place: note.place.clone(), message: note.what.clone() })
-                .collect(),
+            incomplete: notes(true),
+            notes: notes(false),
         }
     }
 }
@@ -326,6 +340,7 @@ impl ObjectEntry {
             sha256: found.digest.to_string(),
             bytes: found.bytes.len(),
             places: found.places.iter().map(PlaceEntry::from).collect(),
+            removed: found.is_removed(),
             error,
             needs,
             loaders,

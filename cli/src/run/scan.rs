@@ -4,10 +4,11 @@ use super::replace::{replace, same_file};
 use crate::args::scan::{ScanArgs, ScanFormat};
 use crate::exit::{Exit, Failure, bad_input};
 use crate::render::screen::Screen;
+use crate::render::text::line;
 use crate::render::{self, json, scan as view};
 use crate::report::Document;
 use crate::report::matrix::{KernelEntry, Matrix};
-use crate::report::scan::{Parsed, ScanReport};
+use crate::report::scan::{Parsed, ScanReport, ScanSummary};
 use crate::run::kernel as kernel_store;
 use anyhow::{Context, anyhow};
 use btf_catalog::BpfObject;
@@ -26,6 +27,9 @@ use std::sync::Arc;
 /// Threads that read kernels: each has one in memory, with its modules.
 const THREADS: usize = 4;
 
+/// Of what could not be looked at, how much is told on stderr.
+const TOLD: usize = 5;
+
 /// Bytes of an object's name in the name of the file that it is written to.
 const NAME_MAX: usize = 80;
 
@@ -37,21 +41,27 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
         return Err(bad_input(anyhow!("{} is an input; name another report", report.display())));
     }
     let mut finder = Finder::new(Limits::default());
+    let mut unusable = 0;
     for path in &args.paths {
+        let before = finder.looked();
         files::look(&mut finder, path);
+        let after = finder.looked();
+        let (files, unreadable) = (after.files - before.files, after.unreadable - before.unreadable);
+        unusable += usize::from(files == unreadable);
     }
     let finds = finder.finish();
-    if finds.looked.files == finds.looked.unreadable {
+    if unusable == args.paths.len() {
         let why: Vec<String> =
             finds.notes.iter().map(|note| format!("{} {}", note.place, note.what)).collect();
         let why = if why.is_empty() { "no files are there".to_owned() } else { why.join("; ") };
         return Err(bad_input(anyhow!("nothing could be searched: {why}")));
     }
     let parsed = parse(args, &finds)?;
-    let mut report = ScanReport::new(&finds, &parsed, &args.loaders);
+    let mut report = ScanReport::new(&finds, &parsed, &args.loaders, unusable);
     if !args.kernels.is_empty() || args.store.is_some() {
         report.matrix = Some(matrix(args, &finds, &parsed)?);
     }
+    tell_incomplete(&report);
     let exit = exit(&report);
     if let Some(dir) = &args.extract {
         extract(&finds, &report, dir)?;
@@ -72,16 +82,28 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
 /// Finding no object is an answer; finding only such as cannot be read is none.
 fn exit(report: &ScanReport) -> Exit {
     let matrix = report.matrix.as_ref().map(Matrix::summary).unwrap_or_default();
-    let loaders = report.objects.iter().flat_map(|object| &object.loaders);
-    if report.summary.objects > 0 && report.summary.objects == report.summary.damaged {
+    let present = report.objects.iter().filter(|object| !object.removed);
+    let mut loaders = present.flat_map(|object| &object.loaders);
+    let ScanSummary { objects, damaged, unusable, .. } = report.summary;
+    if unusable > 0 || objects > 0 && objects == damaged {
         Exit::BadInput
-    } else if loaders.into_iter().any(|loader| !loader.gaps.is_empty()) {
+    } else if loaders.any(|loader| !loader.gaps.is_empty()) || matrix.blocked > 0 {
         Exit::Blocked
-    } else if matrix.blocked == 0 && report.matrix.is_some() && report.summary.damaged > 0 {
-        // Nobody knows what an object needs that cannot be read.
+    } else if damaged > 0 || !report.incomplete.is_empty() {
+        // Nobody knows what is in an object that cannot be read, or in what was not looked at.
         Exit::Undecided
     } else {
         Exit::of(&matrix, false)
+    }
+}
+
+/// Says on stderr what could not be looked at: a result is often read by programs alone.
+fn tell_incomplete(report: &ScanReport) {
+    for note in report.incomplete.iter().take(TOLD) {
+        render::message(&format!("{}: {}", line(&note.place), line(&note.message)));
+    }
+    if let Some(more @ 1..) = report.incomplete.len().checked_sub(TOLD) {
+        render::message(&format!("{more} more could not be looked at; the result names them"));
     }
 }
 
@@ -119,7 +141,8 @@ fn parse(args: &ScanArgs, finds: &Finds) -> Result<Vec<Parsed>, Failure> {
 /// to the same one: what they have in common is decided once.
 fn matrix(args: &ScanArgs, finds: &Finds, parsed: &[Parsed]) -> Result<Matrix, Failure> {
     let objects = finds.objects.iter().zip(parsed);
-    let objects = objects.filter_map(|(found, parsed)| Some((found, parsed.as_ref().ok()?)));
+    let present = objects.filter(|(found, _)| !found.is_removed());
+    let objects = present.filter_map(|(found, parsed)| Some((found, parsed.as_ref().ok()?)));
     let objects: Vec<_> = objects.map(|(found, parsed)| (found.digest.to_string(), parsed)).collect();
     if objects.iter().all(|(_, (object, _))| object.entries.is_empty()) {
         return Err(bad_input(anyhow!("no program was found that could be judged on a kernel")));
