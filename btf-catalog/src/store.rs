@@ -143,8 +143,10 @@ pub struct Verified {
 pub struct Pruned {
     /// Kernels.
     pub records: Vec<Record>,
-    /// Files that no kernel needs, and their bytes.
+    /// Files that no kernel needs, and their bytes. No packs as long as there are records that cannot be read.
     pub files: Vec<Stored>,
+    /// Those records, each with what is wrong.
+    pub damaged: Vec<StoreError>,
 }
 
 impl Store {
@@ -380,10 +382,6 @@ impl Store {
         grace: Duration,
     ) -> Result<Pruned, StoreError> {
         let listing = self.list()?;
-        if let Some(damaged) = listing.damaged.into_iter().next() {
-            // What it needs cannot be told.
-            return Err(damaged);
-        }
         let (records, kept): (Vec<_>, Vec<_>) = listing.records.into_iter().partition(selected);
         let needed: BTreeSet<String> = kept
             .iter()
@@ -399,7 +397,9 @@ impl Store {
             .collect();
         let old = |file: &Stored| file.age.is_some_and(|age| age >= grace) || of_removed.contains(&file.path);
         let mut files = self.backend.list("packs")?;
-        files.retain(|file| !needed.contains(&file.path) && old(file));
+        // What a record needs that cannot be read cannot be told.
+        let told = listing.damaged.is_empty();
+        files.retain(|file| told && !needed.contains(&file.path) && old(file));
         files.extend(
             self.backend
                 .list(backend::UNFINISHED)?
@@ -410,7 +410,7 @@ impl Store {
             // Those about other kernels go too: they can be found out again.
             files.extend(self.backend.list(answers::ANSWERS)?);
         }
-        Ok(Pruned { records, files })
+        Ok(Pruned { records, files, damaged: listing.damaged })
     }
 
     /// Removes what [`Store::prunable`] found: records first, so that none ever lacks a pack.

@@ -84,8 +84,53 @@ fn a_kernel_that_is_not_there_is_bad_input_with_a_hint() {
     assert_eq!(output.status.code(), Some(2));
     assert!(message.contains("has no kernel 6.1.0-3-amd64") && message.contains("6.1.0-"), "{message}");
     assert_eq!(place.kernel(&["add", "/nowhere/at/all"]).status.code(), Some(2));
-    // Nothing is damaged where nothing is.
-    assert_eq!(Place::new().kernel(&["verify"]).status.code(), Some(0));
+    let output = Place::new().kernel(&["verify"]);
+    assert_eq!(output.status.code(), Some(2), "a name that was misspelt is no store without damage");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no store at"));
+}
+
+#[test]
+fn kernels_are_added_whatever_is_wrong_with_others() {
+    let place = Place::new();
+    let good = place.path("vmlinux-6.1.0-1-amd64");
+    fs::write(place.path("bad.btf"), &btf(32)[..30]).unwrap();
+    let output = place.kernel(&[
+        "add",
+        "/nowhere/at/all",
+        place.path("bad.btf").to_str().unwrap(),
+        good.to_str().unwrap(),
+    ]);
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{messages}");
+    for told in ["/nowhere/at/all: there is no such file", "bad", "6.1.0-1-amd64: added"] {
+        assert!(messages.contains(told), "{told}: {messages}");
+    }
+    assert_eq!(each(&place.report(&["list"]).0, "release"), ["6.1.0-1-amd64"]);
+}
+
+#[test]
+fn damage_of_one_kernel_costs_that_kernel() {
+    let place = Place::new();
+    place.add_both();
+    fs::write(place.path("store/kernels/0123456789abcdef.json"), "{").unwrap();
+    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/objects");
+    let store = place.path("store");
+    let output = Command::new(env!("CARGO_BIN_EXE_portolan"))
+        .args(["scan", object, "-o", "json", "--store", store.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["matrix"]["kernels"].as_array().unwrap().len(), 2);
+    assert!(
+        document["incomplete"].to_string().contains("0123456789abcdef.json"),
+        "{}",
+        document["incomplete"]
+    );
+    let (document, code) = place.report(&["prune", "*-1-amd64", "--yes"]);
+    assert_eq!((code, each(&document, "state")), (10, vec!["removed"]));
+    assert!(document["damage"][0].as_str().unwrap().contains("0123456789abcdef.json"), "{document}");
+    assert_eq!(each(&place.report(&["list"]).0, "release"), ["6.1.0-2-amd64"]);
+    assert_eq!(place.report(&["list"]).1, 10);
 }
 
 #[test]

@@ -117,7 +117,9 @@ fn a_constant_or_program_that_no_object_has_is_an_error_that_names_those_there_a
         (["--rodata", "no_such_constant=1"], "no variable no_such_constant"),
         (["--no-autoload", "no_such_program"], "no entry no_such_program"),
         (["--rodata", "no_equals_sign"], "has no `=`"),
-        (["--store", "/nowhere/at/all"], "no kernel is in"),
+        (["--store", "/nowhere/at/all"], "there is no store at /nowhere/at/all"),
+        (["--kernel", "/bin/sh"], "neither BTF nor a kernel's banner"),
+        (["--kernel", "/etc/os-release"], "no kernel image, package, BTF"),
     ] {
         let output = scan(&[&[object][..], &args].concat());
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -187,4 +189,44 @@ fn objects_that_no_container_has_are_listed_and_not_judged() {
         document["incomplete"][0]["message"].as_str().unwrap().contains("layer 2 of 2 is missing"),
         "{document}"
     );
+}
+
+/// Little-endian BTF of one `int`.
+fn btf() -> Vec<u8> {
+    let mut bytes = vec![0x9f, 0xeb, 1, 0];
+    let words: [u32; 9] = [24, 0, 16, 16, 5, 1, 1 << 24, 4, 32];
+    bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    bytes.extend(b"\0int\0");
+    bytes
+}
+
+#[test]
+fn what_is_no_kernel_is_an_error_and_costs_only_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let object = shipped();
+    let object = object.to_str().unwrap();
+    fs::write(path("whole.btf"), btf()).unwrap();
+    fs::write(path("damaged.btf"), &btf()[..30]).unwrap();
+    fs::write(path("config-6.1.0"), "#\n# Linux/x86 6.1.0 Kernel Configuration\n#\nCONFIG_BPF=y\n").unwrap();
+    for (kernel, told) in [
+        ("damaged.btf", "the BTF of vmlinux cannot be parsed"),
+        ("config-6.1.0", "only its configuration was found"),
+    ] {
+        let output = scan(&[object, "--kernel", &path(kernel)]);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{kernel}: {message}");
+        assert!(message.contains(told), "{kernel}: {message}");
+    }
+    let (document, code) =
+        report(&[object, "--kernel", &path("damaged.btf"), "--kernel", &path("whole.btf")]);
+    assert_eq!((code, document["matrix"]["kernels"].as_array().unwrap().len()), (2, 1));
+    assert!(document["incomplete"][0]["message"].as_str().unwrap().contains("damaged.btf"), "{document}");
+    // BTF by the name that images have, beside its configuration.
+    fs::create_dir(path("boot")).unwrap();
+    fs::write(path("boot/vmlinux-6.1.0"), btf()).unwrap();
+    fs::copy(path("config-6.1.0"), path("boot/config-6.1.0")).unwrap();
+    let (document, _) = report(&[object, "--kernel", &path("boot")]);
+    assert_eq!(document["matrix"]["kernels"][0]["name"], "6.1.0");
+    assert!(document["matrix"]["kernels"][0]["notes"].is_null(), "{document}");
 }

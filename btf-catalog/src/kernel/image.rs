@@ -239,6 +239,12 @@ fn read_elf(mut bytes: Vec<u8>, kernel: &mut Kernel, want_symbols: bool) -> Resu
         .collect();
     segments.sort_by_key(|segment| segment.address);
     set_banner(kernel, &bytes);
+    // Every program is an ELF file.
+    if kernel.btf.is_none() && kernel.banner.is_none() {
+        let problem =
+            "it has neither BTF nor a kernel's banner (`Linux version …`), so it is no kernel".to_owned();
+        return Err(KernelError::NoKernel { what: "the ELF file".to_owned(), problem });
+    }
     let mut image = Image { segments, big_endian: !file.is_little_endian(), symbols: Symbols::default() };
     if want_symbols {
         if file.symbols().all(|symbol| symbol.name_bytes().is_ok_and(|name| name.len() <= SYMBOL_NAME)) {

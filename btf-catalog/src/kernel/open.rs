@@ -342,6 +342,12 @@ impl Parts<'_> {
             Err(error) => return Err(error.into()),
         };
         let read = match role {
+            // The kernel's name for its BTF (`/sys/kernel/btf/vmlinux`), and a release behind it.
+            Role::Image if matches!(bytes[..], [0x9f, 0xeb, ..] | [0xeb, 0x9f, ..]) => {
+                let btf = Some(Bytes::from(bytes));
+                self.add(source, Kernel { release: release.map(str::to_owned), btf, ..Kernel::default() });
+                Ok(())
+            }
             Role::Image => self.image(source, &bytes, release),
             Role::Module => {
                 let release = release.map(str::to_owned);

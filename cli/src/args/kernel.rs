@@ -17,6 +17,25 @@ Examples:
       what has changed of the types that this object uses
 ";
 
+const ADD_AFTER_HELP: &str = "\
+Examples:
+  portolan kernel add linux-image-*.deb
+      keeps the kernels of these packages
+  portolan kernel add /boot/vmlinuz-6.1.0-44-amd64 --store kernels/
+      of an image, in a store of its own
+
+Exit codes, the same in every output format:
+  0    everything that was given is in the store
+  1    portolan itself failed, or the store could not be written
+  2    bad usage, or something that was given is no kernel or cannot be read; all others are in the store";
+
+const LIST_EXIT_CODES: &str = "\
+Exit codes, the same in every output format:
+  0    done
+  1    portolan itself failed, or the store could not be reached
+  2    bad usage, or there is no such store or kernel
+  10   a record of the store is damaged; all others are dealt with";
+
 #[cfg(feature = "remote")]
 const FETCH_AFTER_HELP: &str = "\
 Examples:
@@ -35,19 +54,21 @@ const VERIFY_EXIT_CODES: &str = "\
 Exit codes, the same in every output format:
   0    everything was read and is as it was added
   1    portolan itself failed, or the store could not be reached
+  2    bad usage, or there is no store with kernels at that place
   10   something is damaged";
 
 /// Keeps kernels' types and configurations, and tells what differs between them.
 #[derive(Subcommand, Debug)]
 pub enum KernelCommand {
     /// Adds the kernels of images, packages, directories and BTF files
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = ADD_AFTER_HELP)]
     Add(AddArgs),
     /// Mirrors BTF of a server laid out as BTFHub's archive
     #[cfg(feature = "remote")]
     #[command(after_help = FETCH_AFTER_HELP)]
     Fetch(FetchArgs),
     /// Lists the kernels
+    #[command(after_help = LIST_EXIT_CODES)]
     List(ListArgs),
     /// Shows all that is kept of a kernel
     Show(ShowArgs),
@@ -58,6 +79,7 @@ pub enum KernelCommand {
     #[command(after_help = VERIFY_EXIT_CODES)]
     Verify(StoreArgs),
     /// Removes kernels, and files that no kernel needs; without --yes it only says which
+    #[command(after_help = LIST_EXIT_CODES)]
     Prune(PruneArgs),
     /// Writes of kernels' BTF what the relocations of objects look at, and says what they do not find
     Minimize(MinimizeArgs),

@@ -11,9 +11,14 @@ pub struct MinimizeArgs {
     #[arg(value_name = "OBJECT", required = true)]
     pub objects: Vec<PathBuf>,
 
-    /// Kernels: images, packages, directories, BTF files. Packages that hold parts of one kernel belong together.
-    #[arg(long = "kernel", value_name = "PATH", required = true)]
+    /// Kernels: images, packages, directories, BTF files. Packages that hold parts of one kernel belong together. With
+    /// --store also kernels of the store, by release (`*` stands for anything).
+    #[arg(long = "kernel", value_name = "KERNEL", required_unless_present = "store")]
     pub kernels: Vec<PathBuf>,
+
+    /// The store, as `portolan kernel` takes it: those of its kernels that --kernel names, or all.
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
 
     /// The directory to write to: BTF files, each distinct one once, and index.json, which says whose they are.
     #[arg(long, value_name = "DIR")]

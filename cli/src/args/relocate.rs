@@ -26,9 +26,14 @@ pub struct RelocateArgs {
     #[arg(value_name = "OBJECT")]
     pub object: PathBuf,
 
-    /// The kernel: an image, a package, a directory, or BTF. Given several times, the parts of one kernel.
-    #[arg(long = "kernel", value_name = "PATH", required = true)]
+    /// The kernel: an image, a package, a directory, or BTF; with --store also a kernel of the store, by its release. Given
+    /// several times, the parts of one kernel.
+    #[arg(long = "kernel", value_name = "KERNEL", required = true)]
     pub kernel: Vec<PathBuf>,
+
+    /// Where kernels are looked for that are no files: the store, as `portolan kernel` takes it.
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
 
     /// Where to write the relocated object. A file that is there is replaced; the input never is.
     #[arg(short, long, value_name = "OUT")]

@@ -3,12 +3,14 @@
 #[cfg(feature = "remote")]
 mod fetch;
 
+use super::kernels;
 use super::object_file;
 use super::replace::replace;
 use crate::args::kernel::{AddArgs, DiffArgs, KernelCommand, ListArgs, PruneArgs, ShowArgs, StoreArgs};
 use crate::args::output::{Format, OutputArgs};
 use crate::exit::{Exit, Failure, bad_input};
 use crate::render::screen::Screen;
+use crate::render::text::line;
 use crate::render::{self, json, kernel as view};
 use crate::report::Document;
 use crate::report::kernel::{KernelDiff, KernelEntry, KernelReport};
@@ -17,6 +19,7 @@ use btf_catalog::kernel::{self, Kernel, Options};
 use btf_catalog::store::{Directory, Record, Store, StoreError, diff};
 use btf_catalog::{BpfObject, Btf};
 use bytes::Bytes;
+use probe_matrix::derive::Offline;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,6 +54,20 @@ pub fn open(address: Option<&str>) -> Result<Store, Failure> {
     Store::open(address, options).map_err(bad_input)
 }
 
+/// The store at an address, which must be there, or the one of this user, which may be empty.
+pub fn open_existing(address: Option<&str>) -> Result<Store, Failure> {
+    let store = open(address)?;
+    let dir = address.map(|address| address.strip_prefix("file://").unwrap_or(address));
+    let dir = dir.filter(|dir| !dir.contains("://")).map(Path::new);
+    match dir {
+        Some(dir) if !dir.is_dir() => Err(bad_input(anyhow!("there is no store at {}", dir.display()))),
+        Some(dir) if !dir.join("kernels").is_dir() => {
+            Err(bad_input(anyhow!("{} is no store of kernels: it has no directory `kernels`", dir.display())))
+        }
+        _ => Ok(store),
+    }
+}
+
 /// `$XDG_DATA_HOME/portolan/store`, as the XDG base directory specification has it.
 fn home() -> anyhow::Result<PathBuf> {
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -62,16 +79,53 @@ fn home() -> anyhow::Result<PathBuf> {
 fn add(args: &AddArgs, screen: &Screen) -> Result<Exit, Failure> {
     let store = open(args.store.store.as_deref())?;
     let options = Options { modules: !args.no_modules, image: true };
-    let kernels = kernel::read(&args.paths, options).map_err(bad_input)?;
-    if kernels.is_empty() {
-        return Err(bad_input(anyhow!("no kernel was found")));
-    }
     let mut report = KernelReport::default();
-    for kernel in &kernels {
-        report.kernels.push(added(&store, kernel)?);
+    // Kernels are read one after the other, and those that can be read are added whatever is wrong with others.
+    for path in args.paths.iter().filter(|path| !path.exists()) {
+        report.damage.push(format!("{}: there is no such file", path.display()));
     }
-    finish(&store, report, args.store.output, screen, view::list)?;
-    Ok(Exit::Success)
+    let there: Vec<&PathBuf> = args.paths.iter().filter(|path| path.exists()).collect();
+    for files in kernel::groups(&there).map_err(bad_input)? {
+        let shown = || files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+        match kernel::read(&files, options) {
+            Ok(kernels) if kernels.is_empty() => {
+                report.damage.push(format!("{}: no kernel was found", shown()));
+            }
+            Ok(kernels) => {
+                for kernel in &kernels {
+                    add_one(&store, kernel, &mut report)?;
+                }
+            }
+            Err(error) => report.damage.push(error.to_string()),
+        }
+    }
+    report.damage.iter().for_each(|damage| render::message(&line(damage)));
+    let exit = if report.damage.is_empty() { Exit::Success } else { Exit::BadInput };
+    if !report.kernels.is_empty() {
+        finish(&store, report, args.store.output, screen, view::list)?;
+    }
+    Ok(exit)
+}
+
+/// Adds a kernel, and says so: packages take seconds each.
+fn add_one(store: &Store, kernel: &Kernel, report: &mut KernelReport) -> Result<(), Failure> {
+    let added = kernels::check(&Offline::new(kernel)).map_err(bad_input).and_then(|()| added(store, kernel));
+    match added {
+        Ok(entry) => {
+            let state = entry.state.as_deref().unwrap_or_default();
+            let written = entry.written_bytes.map(|bytes| format!(", {bytes} bytes")).unwrap_or_default();
+            let name = kernels::name(kernel);
+            render::message(&format!(
+                "{}: {state}{written} ({})",
+                line(&name),
+                line(&kernel.sources.join(", "))
+            ));
+            report.kernels.push(entry);
+        }
+        Err(Failure::BadInput(error)) => report.damage.push(format!("{error:#}")),
+        Err(failure) => return Err(failure),
+    }
+    Ok(())
 }
 
 /// What adding a kernel came to.
@@ -86,7 +140,7 @@ fn added(store: &Store, kernel: &Kernel) -> Result<KernelEntry, Failure> {
 }
 
 fn list(args: &ListArgs, screen: &Screen) -> Result<Exit, Failure> {
-    let store = open(args.store.store.as_deref())?;
+    let store = open_existing(args.store.store.as_deref())?;
     let listing = store.list().map_err(anyhow::Error::from)?;
     let wanted = |record: &&Record| args.kernel.as_deref().is_none_or(|kernel| record.is(kernel));
     let report = KernelReport {
@@ -94,12 +148,13 @@ fn list(args: &ListArgs, screen: &Screen) -> Result<Exit, Failure> {
         damage: listing.damaged.iter().map(ToString::to_string).collect(),
         ..KernelReport::default()
     };
+    let exit = if report.damage.is_empty() { Exit::Success } else { Exit::Blocked };
     finish(&store, report, args.store.output, screen, view::list)?;
-    Ok(Exit::Success)
+    Ok(exit)
 }
 
 fn show(args: &ShowArgs, screen: &Screen) -> Result<Exit, Failure> {
-    let store = open(args.store.store.as_deref())?;
+    let store = open_existing(args.store.store.as_deref())?;
     let records = find(&store, &args.kernel)?;
     if let Some(path) = &args.btf {
         let [record] = &records[..] else {
@@ -121,8 +176,11 @@ fn show(args: &ShowArgs, screen: &Screen) -> Result<Exit, Failure> {
 }
 
 fn verify(args: &StoreArgs, screen: &Screen) -> Result<Exit, Failure> {
-    let store = open(args.store.as_deref())?;
+    let store = open_existing(args.store.as_deref())?;
     let verified = store.verify().map_err(anyhow::Error::from)?;
+    if verified.kernels == 0 && verified.damage.is_empty() {
+        return Err(bad_input(anyhow!("the store {} has no kernels", store.describe())));
+    }
     let mut report = KernelReport { verified: Some(verified.kernels), ..KernelReport::default() };
     for (record, error) in &verified.damage {
         let name = record.as_ref().and_then(|record| record.release.as_deref());
@@ -134,7 +192,7 @@ fn verify(args: &StoreArgs, screen: &Screen) -> Result<Exit, Failure> {
 }
 
 fn prune(args: &PruneArgs, screen: &Screen) -> Result<Exit, Failure> {
-    let store = open(args.store.store.as_deref())?;
+    let store = open_existing(args.store.store.as_deref())?;
     for selector in &args.kernels {
         find(&store, selector)?;
     }
@@ -144,13 +202,21 @@ fn prune(args: &PruneArgs, screen: &Screen) -> Result<Exit, Failure> {
     let report = KernelReport {
         kernels: pruned.records.iter().map(|record| KernelEntry::of(record, Some(state))).collect(),
         unneeded: pruned.files.iter().map(Into::into).collect(),
+        damage: pruned.damaged.iter().map(ToString::to_string).collect(),
         ..KernelReport::default()
     };
     if args.yes {
         store.prune(&pruned).map_err(anyhow::Error::from)?;
     }
+    if !report.damage.is_empty() {
+        render::message(
+            "packs are kept as long as a record cannot be read, since it may need them: \
+             remove its file, or add its kernel again",
+        );
+    }
+    let exit = if report.damage.is_empty() { Exit::Success } else { Exit::Blocked };
     finish(&store, report, args.store.output, screen, view::list)?;
-    Ok(Exit::Success)
+    Ok(exit)
 }
 
 fn compare(args: &DiffArgs, screen: &Screen) -> Result<Exit, Failure> {
@@ -194,7 +260,7 @@ fn btf_of(store: Option<&str>, kernel: &str) -> Result<Bytes, Failure> {
             (Some(_), Some(_)) => Err(bad_input(anyhow!("{kernel} holds several kernels"))),
         };
     }
-    let store = open(store)?;
+    let store = open_existing(store)?;
     match &find(&store, kernel)?[..] {
         [record] => Ok(store.btf(record).map_err(anyhow::Error::from)?),
         records => Err(bad_input(anyhow!("{kernel} means {} kernels of the store", records.len()))),

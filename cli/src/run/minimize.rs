@@ -1,5 +1,6 @@
 //! `portolan kernel minimize`.
 
+use super::kernels::{self, Kernels};
 use super::object_file;
 use super::replace::replace;
 use crate::args::minimize::MinimizeArgs;
@@ -11,7 +12,7 @@ use crate::report::Document;
 use crate::report::minimize::{MinimizeReport, MinimizedKernel, UnresolvedEntry};
 use anyhow::{Context, anyhow};
 use btf_catalog::BpfObject;
-use btf_catalog::kernel::{self, Options};
+use btf_catalog::kernel::Options;
 use btf_catalog::minimize::Minimizer;
 use probe_matrix::derive::Offline;
 use std::collections::{BTreeSet, HashMap};
@@ -28,9 +29,9 @@ pub fn command(args: &MinimizeArgs, screen: &Screen) -> Result<Exit, Failure> {
             BpfObject::parse(data).with_context(unreadable).map_err(bad_input)?,
         ));
     }
-    let kernels = kernel::read(&args.kernels, Options { modules: true, image: false }).map_err(bad_input)?;
-    if kernels.is_empty() {
-        return Err(bad_input(anyhow!("no kernel was found in what --kernel names")));
+    let named = Kernels::named(&args.kernels, args.store.as_deref())?;
+    if let Some(damage) = named.damaged.first() {
+        return Err(kernels::unreadable(anyhow!("{damage}")));
     }
     fs::create_dir_all(&args.out)
         .with_context(|| format!("the directory {} cannot be made", args.out.display()))
@@ -38,9 +39,10 @@ pub fn command(args: &MinimizeArgs, screen: &Screen) -> Result<Exit, Failure> {
     let mut report = MinimizeReport::default();
     let mut files: HashMap<Vec<u8>, String> = HashMap::new();
     let mut names = BTreeSet::new();
-    for kernel in &kernels {
+    for kernel in &named.all(Options { modules: true, image: false })? {
         let offline = Offline::new(kernel);
-        let name = kernel.release.clone().unwrap_or_else(|| kernel.sources.join(" "));
+        kernels::check(&offline).map_err(kernels::unreadable)?;
+        let name = kernels::name(kernel);
         let modules = kernel.modules.keys().cloned().collect();
         let Some(types) = offline.types_with(Some(&modules)) else {
             return Err(bad_input(anyhow!(

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod explain;
 pub mod kernel;
 mod kernel_log;
+mod kernels;
 pub mod minimize;
 mod object_file;
 pub mod preflight;

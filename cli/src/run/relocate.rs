@@ -1,5 +1,6 @@
 //! `portolan relocate`.
 
+use super::kernels::{self, Kernels};
 use super::object_file;
 use super::replace::{replace, same_file};
 use crate::args::output::Format;
@@ -11,7 +12,7 @@ use crate::report::Document;
 use crate::report::relocate::RelocateReport;
 use anyhow::{Context, anyhow};
 use btf_catalog::core::{KernelSide, KernelSymbol};
-use btf_catalog::kernel::{self, Kernel, Options};
+use btf_catalog::kernel::{Kernel, Options};
 use btf_catalog::write::{self, WriteError};
 use btf_catalog::{BpfObject, BtfKind};
 use probe_matrix::derive::Offline;
@@ -22,11 +23,18 @@ pub fn command(args: &RelocateArgs, screen: &Screen) -> Result<Exit, Failure> {
     let data = object_file::read(&args.object)?;
     let object =
         BpfObject::parse(data.clone()).with_context(|| unreadable(&args.object)).map_err(bad_input)?;
+    if ["json", "table"].iter().any(|format| args.output.as_os_str() == *format) {
+        return Err(bad_input(anyhow!(
+            "-o names the file to write; the report's format is --format (a file named {0} is ./{0})",
+            args.output.display()
+        )));
+    }
     if args.kernel.iter().chain([&args.object]).any(|input| same_file(input, &args.output)) {
         return Err(bad_input(anyhow!("{} is an input; name another output", args.output.display())));
     }
     let kernel = one_kernel(args)?;
     let offline = Offline::new(&kernel);
+    kernels::check(&offline).map_err(kernels::unreadable)?;
     let modules = kernel.modules.keys().cloned().collect();
     let types = offline.types_with(Some(&modules)).ok_or_else(|| {
         bad_input(anyhow!("the kernel's files have no BTF that can be read: {}", offline.notes().join("; ")))
@@ -76,13 +84,16 @@ fn unreadable(path: &Path) -> String {
 
 /// The kernel whose parts the paths are.
 fn one_kernel(args: &RelocateArgs) -> Result<Kernel, Failure> {
-    let mut kernels =
-        kernel::read(&args.kernel, Options { modules: true, image: false }).map_err(bad_input)?;
-    match (kernels.pop(), kernels.len()) {
-        (Some(kernel), 0) => Ok(kernel),
-        (None, _) => Err(bad_input(anyhow!("no kernel was found in what --kernel names"))),
-        (Some(_), more) => {
-            Err(bad_input(anyhow!("--kernel names {} kernels; an object is relocated for one", more + 1)))
+    let named = Kernels::named(&args.kernel, args.store.as_deref())?;
+    let mut kernels = named.all(Options { modules: true, image: false })?;
+    match (kernels.pop(), kernels.is_empty()) {
+        (Some(kernel), true) => Ok(kernel),
+        (last, _) => {
+            let names: Vec<String> = kernels.iter().chain(&last).map(kernels::name).collect();
+            let names = names.join(", ");
+            Err(bad_input(anyhow!(
+                "--kernel names several kernels ({names}); an object is relocated for one"
+            )))
         }
     }
 }

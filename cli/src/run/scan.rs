@@ -1,5 +1,6 @@
 //! `portolan scan`.
 
+use super::kernels::{self, Kernels, Source, unreadable};
 use super::replace::{replace, same_file};
 use crate::args::scan::{ScanArgs, ScanFormat};
 use crate::exit::{Exit, Failure, bad_input};
@@ -8,20 +9,18 @@ use crate::render::text::line;
 use crate::render::{self, json, scan as view};
 use crate::report::Document;
 use crate::report::matrix::{KernelEntry, Matrix};
-use crate::report::scan::{Parsed, ScanReport, ScanSummary};
-use crate::run::kernel as kernel_store;
+use crate::report::scan::{NoteEntry, Parsed, ScanReport, ScanSummary};
 use anyhow::{Context, anyhow};
 use btf_catalog::BpfObject;
 use btf_catalog::kernel;
 use btf_catalog::reach::{ConstantError, Constants};
 use btf_catalog::scan::{Finder, Finds, Limits, files};
-use btf_catalog::store::{Record, Store};
 use probe_matrix::derive::Offline;
 use probe_matrix::predict::{EntryVerdict, Predictions};
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Threads that read kernels: each has one in memory, with its modules.
@@ -59,7 +58,7 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
     let parsed = parse(args, &finds)?;
     let mut report = ScanReport::new(&finds, &parsed, &args.loaders, unusable);
     if !args.kernels.is_empty() || args.store.is_some() {
-        report.matrix = Some(matrix(args, &finds, &parsed)?);
+        judge_all(args, &finds, &parsed, &mut report)?;
     }
     tell_incomplete(&report);
     let exit = exit(&report);
@@ -138,8 +137,13 @@ fn parse(args: &ScanArgs, finds: &Finds) -> Result<Vec<Parsed>, Failure> {
 }
 
 /// Judges every program that was found on every kernel that was given. Kernels are shared out among threads, neighbours
-/// to the same one: what they have in common is decided once.
-fn matrix(args: &ScanArgs, finds: &Finds, parsed: &[Parsed]) -> Result<Matrix, Failure> {
+/// to the same one: what they have in common is decided once. A kernel that cannot be read costs itself.
+fn judge_all(
+    args: &ScanArgs,
+    finds: &Finds,
+    parsed: &[Parsed],
+    report: &mut ScanReport,
+) -> Result<(), Failure> {
     let objects = finds.objects.iter().zip(parsed);
     let present = objects.filter(|(found, _)| !found.is_removed());
     let objects = present.filter_map(|(found, parsed)| Some((found, parsed.as_ref().ok()?)));
@@ -147,85 +151,70 @@ fn matrix(args: &ScanArgs, finds: &Finds, parsed: &[Parsed]) -> Result<Matrix, F
     if objects.iter().all(|(_, (object, _))| object.entries.is_empty()) {
         return Err(bad_input(anyhow!("no program was found that could be judged on a kernel")));
     }
-    let store = args.store.as_deref().map(|store| kernel_store::open(Some(store))).transpose()?;
-    let sources = sources(args, store.as_ref())?;
+    let kernels = Kernels::named(&args.kernels, args.store.as_deref())?;
     let programs: Vec<_> = objects.iter().map(|(_, parsed)| *parsed).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-    let shares = sources.chunks(sources.len().div_ceil(threads).max(1));
+    let shares = kernels.sources.chunks(kernels.sources.len().div_ceil(threads).max(1));
     let judged: Vec<_> = std::thread::scope(|scope| {
-        let (store, programs) = (store.as_ref(), &programs);
-        let judge = |share| scope.spawn(move || judge(share, store, programs));
+        let (kernels, programs) = (&kernels, &programs);
+        let judge = |share| scope.spawn(move || judge(share, kernels, programs));
         let threads: Vec<_> = shares.map(judge).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
     });
     let mut matrix = Matrix::new(objects.iter().map(|(digest, parsed)| (digest.as_str(), *parsed)));
-    for share in judged {
-        for (kernel, verdicts) in share.map_err(unreadable)? {
-            matrix.judge(kernel, &verdicts);
+    let mut failed = Vec::new();
+    for (judged, named) in judged {
+        match judged {
+            Ok((kernel, verdicts)) => matrix.judge(kernel, &verdicts),
+            Err(error) => failed.push((error, named)),
         }
     }
     if matrix.kernels.is_empty() {
-        return Err(bad_input(anyhow!("no kernel is in what --kernel and --store name")));
+        let first = failed.into_iter().next().map(|(error, _)| error);
+        return Err(unreadable(
+            first.unwrap_or_else(|| anyhow!("no kernel is in what --kernel and --store name")),
+        ));
     }
-    Ok(matrix)
+    let note = |place: &str, message| NoteEntry { place: place.to_owned(), message };
+    for (error, named) in failed {
+        report.summary.unusable += usize::from(named);
+        report.incomplete.push(note(if named { "--kernel" } else { "--store" }, format!("{error:#}")));
+    }
+    report.incomplete.extend(kernels.damaged.into_iter().map(|damage| note("--store", damage)));
+    report.matrix = Some(matrix);
+    Ok(())
 }
 
-fn unreadable(error: anyhow::Error) -> Failure {
-    bad_input(error.context("the kernels cannot be read"))
-}
-
-/// Where kernels are read from.
-enum Source {
-    /// The files of one kernel, or one file that has several.
-    Files(Vec<PathBuf>),
-    /// One of the store.
-    Stored(Box<Record>),
-}
-
-fn sources(args: &ScanArgs, store: Option<&Store>) -> Result<Vec<Source>, Failure> {
-    // A path that is not there is a kernel of the store.
-    let in_store = |path: &&PathBuf| store.is_some() && !path.exists();
-    let (stored, files): (Vec<&PathBuf>, Vec<&PathBuf>) = args.kernels.iter().partition(in_store);
-    let groups = kernel::groups(&files).map_err(|error| unreadable(error.into()))?;
-    let mut sources: Vec<_> = groups.into_iter().map(Source::Files).collect();
-    let Some(store) = store else { return Ok(sources) };
-    let mut records = Vec::new();
-    for selector in &stored {
-        records.extend(kernel_store::find(store, &selector.display().to_string())?);
-    }
-    if args.kernels.is_empty() {
-        let listing = store.list().map_err(|error| unreadable(error.into()))?;
-        if let Some(error) = listing.damaged.into_iter().next() {
-            return Err(unreadable(error.into()));
-        }
-        records = listing.records;
-    }
-    sources.extend(records.into_iter().map(|record| Source::Stored(Box::new(record))));
-    Ok(sources)
-}
+/// A kernel with the verdicts on all programs, or why there are none; and whether it was named, not only in the store.
+type Judged = (anyhow::Result<(KernelEntry, Vec<Arc<EntryVerdict>>)>, bool);
 
 /// Judges the programs on the kernels of a thread's share, one after the other: no more than one is in memory.
-fn judge(
-    sources: &[Source],
-    store: Option<&Store>,
-    programs: &[&(BpfObject, Constants)],
-) -> anyhow::Result<Vec<(KernelEntry, Vec<Arc<EntryVerdict>>)>> {
+fn judge(sources: &[Source], kernels: &Kernels, programs: &[&(BpfObject, Constants)]) -> Vec<Judged> {
     let objects = programs.iter().map(|(object, constants)| (object, Some(constants.clone())));
     let mut predictions = Predictions::new(objects);
     let mut judged = Vec::new();
     for source in sources {
-        let kernels = match (source, store) {
-            (Source::Files(files), _) => kernel::read(files, kernel::Options::ALL)?,
-            (Source::Stored(record), Some(store)) => vec![store.kernel(record)?],
-            (Source::Stored(_), None) => Vec::new(),
+        let named = matches!(source, Source::Files(_));
+        let read = match kernels.read(source, kernel::Options::ALL) {
+            Ok(read) => read,
+            Err(error) => {
+                judged.push((Err(error), named));
+                continue;
+            }
         };
-        for kernel in &kernels {
+        for kernel in &read {
             let offline = Offline::new(kernel);
-            let verdicts = predictions.on(&offline, None).into_iter().flatten().collect();
-            judged.push((KernelEntry::of(&offline), verdicts));
+            let verdicts = kernels::check(&offline).map(|()| {
+                let verdicts = predictions.on(&offline, None).into_iter().flatten().collect();
+                (KernelEntry::of(&offline), verdicts)
+            });
+            judged.push((verdicts, named));
         }
     }
-    Ok(judged)
+    judged
 }
 
 /// Writes each object to a file named after it and its digest. A file that is there already is kept: the same bytes are
