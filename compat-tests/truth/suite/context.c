@@ -67,7 +67,10 @@ SEC("sk_lookup") int p(struct bpf_sk_lookup *ctx) {
 SEC("sk_msg") int p(struct sk_msg_md *ctx) { return ctx->sk != 0; }
 
 //# x_skskb_family
-SEC("sk_skb/stream_verdict") int p(struct __sk_buff *ctx) { return ctx->family & 0; }
+SEC("sk_skb/stream_verdict") int p(struct __sk_buff *ctx) {
+    KEEP(ctx->family);
+    return 0;
+}
 
 //# x_sock_mark_w
 SEC("cgroup/sock_create") int p(struct bpf_sock *ctx) {

@@ -7,7 +7,7 @@ __noinline int g(int a, int b, int c, int d, int e) {
 }
 SEC("raw_tp/sys_enter") int p(u64 *ctx) { return g(1, 2, 3, 4, 5); }
 
-//# g_arena
+//# g_arena empty
 __noinline int g(void __arg_arena *x) { return 0; }
 SEC("raw_tp/sys_enter") int p(u64 *ctx) { return g(0); }
 
@@ -93,7 +93,10 @@ __noinline u64 *g(int x) {
     asm volatile("");
     return &q;
 }
-SEC("raw_tp/sys_enter") int p(u64 *ctx) { return g(ctx[1]) != 0; }
+SEC("raw_tp/sys_enter") int p(u64 *ctx) {
+    KEEP(g(ctx[1]));
+    return 0;
+}
 
 //# g_struct
 __noinline int g(struct in6_addr *x) { return x ? x->in6_u.u6_addr32[1] : 0; }
@@ -116,7 +119,7 @@ SEC("tp_btf/sched_switch") int BPF_PROG(p, bool b, struct task_struct *t) {
     return 0;
 }
 
-//# g_unused_bad
+//# g_unused_bad empty
 __noinline int g(u64 *x) { return *x; }
 SEC("raw_tp/sys_enter") int p(u64 *ctx) { return 0; }
 

@@ -1,6 +1,6 @@
 // Tests in front of a helper or a field that old kernels do not have: which of them the verifier decides.
 
-//# gd_after_ret
+//# gd_after_ret empty
 SEC("raw_tp/sys_enter") int p(u64 *ctx) {
     u64 r = 0;
     return 0;
@@ -344,7 +344,7 @@ struct rqq {
 extern const struct rqq runqueues __ksym;
 SEC("raw_tp/sys_enter") int p(u64 *ctx) {
     u64 r = 0;
-    r = (u64)&runqueues;
+    KEEP(&runqueues);
     return r & 1;
 }
 
@@ -386,7 +386,7 @@ SEC("raw_tp/sys_enter") int p(u64 *ctx) {
 extern const void init_task __ksym;
 SEC("raw_tp/sys_enter") int p(u64 *ctx) {
     u64 r = 0;
-    r = (u64)&init_task & 0;
+    KEEP(&init_task);
     return r & 1;
 }
 
@@ -570,7 +570,7 @@ SEC("raw_tp/sys_enter") int p(u64 *ctx) {
     return r & 1;
 }
 
-//# gd_unused_glob
+//# gd_unused_glob empty
 __noinline __weak u64 f(void) { return bpf_ktime_get_tai_ns(); }
 SEC("raw_tp/sys_enter") int p(u64 *ctx) {
     u64 r = 0;
@@ -578,7 +578,7 @@ SEC("raw_tp/sys_enter") int p(u64 *ctx) {
     return r & 1;
 }
 
-//# gd_unused_static
+//# gd_unused_static empty
 static __used __noinline u64 f(void) { return bpf_ktime_get_tai_ns(); }
 SEC("raw_tp/sys_enter") int p(u64 *ctx) {
     u64 r = 0;

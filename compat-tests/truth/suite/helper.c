@@ -176,13 +176,13 @@ SEC("syscall") int p(void *ctx) {
     return 0;
 }
 
-//# h_netkit
+//# h_netkit empty
 SEC("netkit/primary") int p(void *ctx) {
     ;
     return 0;
 }
 
-//# h_nf
+//# h_nf empty
 SEC("netfilter") int p(void *ctx) {
     return 1;
     return 0;
@@ -462,7 +462,7 @@ SEC("cgroup/getsockopt") int p(struct bpf_sockopt *ctx) {
     return 0;
 }
 
-//# h_tcx
+//# h_tcx empty
 SEC("tcx/ingress") int p(void *ctx) {
     ;
     return 0;
@@ -476,7 +476,7 @@ SEC("raw_tp/sys_enter") int p(void *ctx) {
     return 0;
 }
 
-//# h_unix
+//# h_unix empty
 SEC("cgroup/connect_unix") int p(void *ctx) {
     return 1;
     return 0;
@@ -488,19 +488,19 @@ SEC("cgroup/connect_unix") int p(struct bpf_sock_addr *ctx) {
     return 0;
 }
 
-//# h_xdp_cpumap
+//# h_xdp_cpumap empty
 SEC("xdp/cpumap") int p(void *ctx) {
     return 2;
     return 0;
 }
 
-//# h_xdp_cpumap_frags
+//# h_xdp_cpumap_frags empty
 SEC("xdp.frags/cpumap") int p(void *ctx) {
     return 2;
     return 0;
 }
 
-//# h_xdp_devmap
+//# h_xdp_devmap empty
 SEC("xdp/devmap") int p(void *ctx) {
     return 2;
     return 0;
@@ -518,7 +518,7 @@ SEC("xdp/devmap") int p(struct xdp_md *ctx) {
     return 0;
 }
 
-//# h_xdp_frags
+//# h_xdp_frags empty
 SEC("xdp.frags") int p(void *ctx) {
     return 2;
     return 0;

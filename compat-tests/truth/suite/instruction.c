@@ -266,9 +266,10 @@ SEC("raw_tp/sys_enter") __naked int p(void *ctx) {
 SEC("raw_tp/sys_enter") __naked int p(void *ctx) { asm volatile("r0 = 0;"); }
 
 //# v_ptr_leak_map
+MAP(m, BPF_MAP_TYPE_ARRAY, u32, u64, 1);
 SEC("raw_tp/sys_enter") __naked int p(void *ctx) {
-    asm volatile("r0 = 0;"
-                 "exit;");
+    asm volatile("r0 = %[m] ll;"
+                 "exit;" ::[m] "i"(&m));
 }
 
 //# v_ptr_mul

@@ -36,7 +36,7 @@ SEC("xdp") int p(u64 *ctx) {
     return 0;
 }
 
-//# k_ct
+//# k_ct empty
 extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *c, struct bpf_sock_tuple *t, u32 n, void *o, u32 on)
     __ksym;
 SEC("xdp") int p(struct xdp_md *ctx) { return 0; }

@@ -87,7 +87,7 @@ SEC("raw_tp/sys_enter") int p(void *ctx) {
     return bpf_map_peek_elem(&m, &k);
 }
 
-//# map_bloom_key
+//# map_bloom_key empty
 struct {
     __uint(type, BPF_MAP_TYPE_BLOOM_FILTER);
     __uint(key_size, 4);
@@ -99,7 +99,7 @@ SEC("raw_tp/sys_enter") int p(void *ctx) {
     return 0;
 }
 
-//# map_hash_bigkey
+//# map_hash_bigkey empty
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(key_size, 600);
@@ -297,7 +297,7 @@ SEC("raw_tp/sys_enter") int p(void *ctx) {
     return 0;
 }
 
-//# map_sk_storage_nobtf
+//# map_sk_storage_nobtf empty
 struct {
     __uint(type, BPF_MAP_TYPE_SK_STORAGE);
     __uint(key_size, 4);
@@ -321,7 +321,7 @@ SEC("tp_btf/sched_switch") int BPF_PROG(p, bool pr, struct task_struct *a) {
     return 0;
 }
 
-//# map_task_storage_flag
+//# map_task_storage_flag empty
 struct {
     __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
     __type(key, int);

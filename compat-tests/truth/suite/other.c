@@ -41,10 +41,10 @@ SEC("raw_tp/sys_enter") int p(u64 *ctx) {
     return r & 1;
 }
 
-//# z_sec_question
+//# z_sec_question empty
 SEC("?raw_tp/sys_enter") int p(u64 *ctx) { return 0; }
 
-//# z_sec_unknown
+//# z_sec_unknown empty
 SEC("foo/bar") int p(u64 *ctx) { return 0; }
 
 //# z_v4div cpu=v4

@@ -7,7 +7,7 @@
 #define __naked __attribute__((naked))
 #define __used __attribute__((used))
 #define __core __attribute__((preserve_access_index))
-
+#define KEEP(value) asm volatile("" ::"r"(value)) /* reads a value of which nothing is made */
 /* A map of BTF types. */
 #define MAP(name, kind, of_key, of_value, entries)                                                           \
     struct {                                                                                                 \
