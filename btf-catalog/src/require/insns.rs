@@ -46,17 +46,24 @@ impl IsaFeature {
         }
     }
 
-    /// The feature that an instruction belongs to by its operation code, which the kernel looks at in all instructions
-    /// before it walks any (`bpf_opcode_in_insntable()` of kernel/bpf/core.c).
+    /// The feature that an instruction belongs to, where a kernel without it refuses the instruction wherever it stands:
+    /// the operation codes of all are looked at before any is walked (`bpf_opcode_in_insntable()` of
+    /// kernel/bpf/core.c), and so are the immediates of stores where no atomic operation has any
+    /// (`resolve_pseudo_ldimm64()` of kernel/bpf/verifier.c, v5.10).
     pub fn at_sight(insn: Insn) -> Option<IsaFeature> {
         const BSWAP: u8 = 0xd7;
         let feature = IsaFeature::of(insn)?;
         let by_code = match feature {
-            IsaFeature::V2 | IsaFeature::V3 | IsaFeature::Gotol | IsaFeature::MayGoto => true,
+            IsaFeature::V2
+            | IsaFeature::V3
+            | IsaFeature::Gotol
+            | IsaFeature::MayGoto
+            | IsaFeature::AtomicFetch
+            | IsaFeature::AtomicXchg
+            | IsaFeature::AtomicCmpxchg => true,
             IsaFeature::V4 => insn.class() == 1 || insn.code == BSWAP,
             // Of 1 and 2 bytes; the others are told by their immediate.
             IsaFeature::LoadAcquire | IsaFeature::StoreRelease => matches!(insn.code & 0x18, 0x08 | 0x10),
-            _ => false,
         };
         by_code.then_some(feature)
     }
@@ -208,6 +215,14 @@ mod tests {
         assert!(!has_loop(&[branch(1), nop, exit]));
         assert!(has_loop(&[exit, nop, jump(-2)]), "in code that only a call reaches");
         assert!(!has_loop(&[jump(-9)]), "out of the program");
+    }
+
+    #[test]
+    fn atomic_operations_that_give_back_are_refused_at_sight_where_there_are_none() {
+        let atomic = |imm| Insn { code: 0xdb, dst: 2, src: 1, imm, ..Insn::default() };
+        assert_eq!(IsaFeature::at_sight(atomic(1)), Some(IsaFeature::AtomicFetch));
+        assert_eq!(IsaFeature::at_sight(atomic(CMPXCHG)), Some(IsaFeature::AtomicCmpxchg));
+        assert_eq!(IsaFeature::at_sight(atomic(0)), None, "an addition, which every kernel has");
     }
 
     fn reads(insns: &[Insn]) -> ContextReads {
