@@ -25,6 +25,9 @@ pub const CALL: u8 = 0x85;
 /// `BPF_JMP | BPF_EXIT`.
 pub const EXIT: u8 = 0x95;
 
+/// `BPF_JMP | BPF_JA | BPF_X`: a jump to where the register says, by a table. Since v6.19.
+pub const JUMP_BY_REGISTER: u8 = 0x0d;
+
 /// The bits of a load's or store's code that tell its mode: `BPF_MODE()`.
 pub const MODE: u8 = 0xe0;
 /// Mode of a load that extends the sign: `BPF_MEMSX`.

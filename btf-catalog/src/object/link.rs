@@ -1,11 +1,13 @@
 //! Linking: each entry gets the subprograms it reaches appended behind its own instructions, in the order in which they
 //! are first called, depth first; that is the order in which libbpf's `bpf_object__reloc_code()` lays them out.
 
-use super::elf::{File, Reloc, Section};
+use super::elf::{File, Reloc, Section, Symbol};
 use super::{Entry, Extern, ExternRef, Function, MapDef, MapRef, ObjectError, SectionKind, TextRelo};
 use crate::btf::{Btf, BtfKind};
 use crate::ext::{BtfExt, CoreReloRecord, LineInfo, within};
-use crate::insn::{CALL, INSN_SZ, Insn, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL};
+use crate::insn::{
+    CALL, INSN_SZ, Insn, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, PSEUDO_MAP_VALUE,
+};
 use crate::uapi::MapType;
 use std::collections::HashMap;
 
@@ -20,6 +22,10 @@ const MAX_CALL_DEPTH: usize = 64;
 const R_BPF_64_64: u32 = 1;
 /// `R_BPF_64_32`: the 32-bit immediate of a call.
 const R_BPF_64_32: u32 = 10;
+
+/// Where compilers put the targets of jumps by a register: offsets in the section of the jump, 8 bytes each.
+const JUMP_TABLES: &str = ".jumptables";
+const JUMP_TARGET_SZ: u64 = 8;
 
 /// A function of the file: where its bytes are.
 #[derive(Clone, Copy)]
@@ -184,6 +190,18 @@ struct Building {
     entry: Entry,
     /// Where each function was appended.
     placed: HashMap<(usize, u64), usize>,
+}
+
+/// Whether a symbol is a table of jumps as a map can be made of it.
+fn check_table(symbol: &Symbol, section: &Section) -> Result<(), String> {
+    let Symbol { name, value, byte_sz, .. } = symbol;
+    let fits = value.checked_add(*byte_sz).is_some_and(|end| end <= section.data.len() as u64);
+    if fits && *byte_sz > 0 && value % JUMP_TARGET_SZ == 0 && byte_sz % JUMP_TARGET_SZ == 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "refers to {name:?}, which is no table of jumps: {byte_sz} bytes at byte {value} of {JUMP_TABLES}"
+    ))
 }
 
 impl<'a> Linker<'_, 'a> {
@@ -351,6 +369,12 @@ impl<'a> Linker<'_, 'a> {
             let map = self.arena.ok_or("refers to a variable in an arena, and there is no arena")?;
             let off = (symbol.value as i64).wrapping_add(addend) as u32;
             entry.map_refs.push(MapRef { insn_off: index, map, value_off: Some(off) });
+            return Ok(None);
+        }
+        if self.file.sections[target].name == JUMP_TABLES {
+            // libbpf makes a map of the table when it loads the entry, since 1.7 (`create_jt_map()`).
+            check_table(symbol, &self.file.sections[target])?;
+            entry.insns[index].src = PSEUDO_MAP_VALUE;
             return Ok(None);
         }
         let place = (target, symbol.value.wrapping_add_signed(addend));

@@ -1,7 +1,10 @@
-//! Maps: those that BTF defines in `.maps`, and global data sections.
+//! Maps: those that BTF defines in `.maps`, those of the time before it, and global data sections.
 //!
-//! How a map is written down: each member of the map's struct is either a pointer to an array, whose length is the
-//! number meant, or a pointer to a type (`parse_btf_map_def()` of tools/lib/bpf/libbpf.c).
+//! How a map is written down in `.maps`: each member of the map's struct is either a pointer to an array, whose length is
+//! the number meant, or a pointer to a type (`parse_btf_map_def()` of tools/lib/bpf/libbpf.c).
+//!
+//! Before BTF a map was a structure of numbers in a section `maps`. libbpf takes it no more since 1.0; cilium/ebpf and
+//! aya do, and loaders of their own (gobpf's `maps/NAME`, v4l-utils' `lirc_mode2/maps`, iproute2).
 
 use super::ObjectError;
 use super::elf::{File, Section};
@@ -46,6 +49,8 @@ pub struct MapDef {
     pub data: Option<Bytes>,
     /// Whether user space cannot write it once it is loaded (`BPF_MAP_FREEZE`).
     pub frozen: bool,
+    /// Whether it is defined without types, in a section `maps`, which not all loaders read.
+    pub untyped: bool,
     /// Index of its ELF section and its offset there: what a relocation names it by.
     pub(super) place: (usize, u64),
 }
@@ -63,9 +68,8 @@ pub enum Pinning {
 /// All maps: those of `.maps` in the order of their offsets, then the global data sections.
 pub(super) fn read(file: &File, btf: Option<&Btf>) -> Result<Vec<MapDef>, ObjectError> {
     let mut maps = Vec::new();
-    if let Some(section) = file.section("maps").filter(|section| !section.data.is_empty()) {
-        let what = "maps defined without BTF are not read; define them in .maps".to_owned();
-        return Err(ObjectError::Section { section: section.name.to_owned(), what });
+    for (index, section) in file.sections.iter().enumerate().filter(|(_, section)| is_untyped(section)) {
+        maps.append(&mut untyped(file, index, section)?);
     }
     if let Some(section) = file.sections.iter().position(|section| section.name == ".maps") {
         let missing =
@@ -94,6 +98,66 @@ pub(super) fn read(file: &File, btf: Option<&Btf>) -> Result<Vec<MapDef>, Object
         maps.push(MapDef { place: (index, 0), ..global_data(section, types.get(section.name).copied()) });
     }
     Ok(maps)
+}
+
+/// Bytes of the numbers that all loaders' structures begin with: type, key size, value size, entries.
+const UNTYPED_SZ: usize = 16;
+
+/// Whether maps are defined in a section without types: as aya and cilium/ebpf have it, and v4l-utils' `TYPE/maps`.
+fn is_untyped(section: &Section) -> bool {
+    let named = section.name.starts_with("maps") || section.name.ends_with("/maps");
+    named && !section.executable && !section.data.is_empty()
+}
+
+/// The maps of such a section, by offset: behind the numbers that all structures begin with most have the flags.
+fn untyped(file: &File, index: usize, section: &Section) -> Result<Vec<MapDef>, ObjectError> {
+    let maps = definitions(file, index, section).into_iter().map(|(start, name, bytes)| {
+        let (words, _) = bytes.as_chunks::<4>();
+        let word = |at: usize| {
+            let word = words.get(at).copied().unwrap_or_default();
+            if file.big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) }
+        };
+        let bad = |what: String| ObjectError::Map { map: name.to_owned(), what };
+        if bytes.len() < UNTYPED_SZ {
+            return Err(bad(format!("is defined by {} bytes, less than {UNTYPED_SZ}", bytes.len())));
+        }
+        if word(0) == 0 {
+            return Err(bad("has no type".to_owned()));
+        }
+        Ok(MapDef {
+            name: name.to_owned(),
+            map_type: MapType(word(0)),
+            key_size: word(1),
+            value_size: word(2),
+            max_entries: word(3),
+            flags: word(4),
+            untyped: true,
+            place: (index, start),
+            ..MapDef::default()
+        })
+    });
+    maps.collect()
+}
+
+/// The symbols of a section in the order of their offsets, with the bytes up to the next.
+fn definitions<'a>(file: &File<'a>, index: usize, section: &Section<'a>) -> Vec<(u64, &'a str, &'a [u8])> {
+    let symbols = file.symbols.iter().filter(|symbol| symbol.section == Some(index) && !symbol.is_section);
+    let mut symbols: Vec<(u64, &str)> = symbols.map(|symbol| (symbol.value, symbol.name)).collect();
+    symbols.sort_unstable();
+    symbols.dedup_by_key(|(start, _)| *start);
+    let ends = symbols.iter().skip(1).map(|(start, _)| *start).chain([section.data.len() as u64]);
+    let bytes = |start: u64, end: u64| section.data.get(start as usize..end as usize).unwrap_or_default();
+    symbols.iter().zip(ends).map(|(&(start, name), end)| (start, name, bytes(start, end))).collect()
+}
+
+/// The sections whose definitions say more of their maps than is read: what follows the flags is each loader's own.
+pub(super) fn said_to_the_loader<'a>(file: &File<'a>) -> impl Iterator<Item = &'a str> {
+    let sections = file.sections.iter().enumerate().filter(|(_, section)| is_untyped(section));
+    let more = sections.filter(|(index, section)| {
+        let definitions = definitions(file, *index, section);
+        definitions.iter().any(|(.., bytes)| bytes.iter().skip(UNTYPED_SZ + 4).any(|byte| *byte != 0))
+    });
+    more.map(|(_, section)| section.name)
 }
 
 /// Whether a section becomes a map of global data: `.data`, `.rodata`, `.bss` and what begins with these and a dot.

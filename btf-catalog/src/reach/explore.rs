@@ -8,8 +8,8 @@ use super::{Constants, ContextAccess, Reach, Returned, Walk};
 use crate::btf::BtfKind;
 use crate::core::ExternOutcome;
 use crate::insn::{
-    ATOMIC, CALL, CMPXCHG, EXIT, FETCH, Insn, LOAD_ACQ, MEMSX, MODE, PSEUDO_CALL, PSEUDO_FUNC,
-    PSEUDO_KFUNC_CALL, STORE_REL,
+    ATOMIC, CALL, CMPXCHG, EXIT, FETCH, Insn, JUMP_BY_REGISTER, LOAD_ACQ, MEMSX, MODE, PSEUDO_CALL,
+    PSEUDO_FUNC, PSEUDO_KFUNC_CALL, STORE_REL,
 };
 use crate::object::{BpfObject, Entry, ExternKind};
 use crate::uapi::{HelperId, ProgType};
@@ -110,8 +110,11 @@ impl<'a> Explorer<'a> {
         }
     }
 
-    /// Walks everything; `None` if that took too much.
+    /// Walks everything; `None` if that took too much, or where jumps lead is not known.
     pub(super) fn run(mut self) -> Option<Reach> {
+        if self.insns.iter().any(|insn| insn.code == JUMP_BY_REGISTER) {
+            return None;
+        }
         let mut left = MAX_STEPS + MAX_STEPS_PER_INSN * self.insns.len();
         let mut start = Frame::new(0, 0);
         start.regs[1] = Value::new(Kind::Context { off: Some(0) });
@@ -690,6 +693,9 @@ pub(super) fn by_jumps(entry: &Entry, insns: &[Insn]) -> Reach {
     let mut walks = vec![Walk::Never; insns.len()];
     let mut steps = vec![0u8; insns.len()];
     let mut open = vec![0];
+    if insns.iter().any(|insn| insn.code == JUMP_BY_REGISTER) {
+        open.extend(slots(insns).map(|(at, _)| at));
+    }
     open.extend(entry.functions.iter().filter(|function| function.global).map(|function| function.insn_off));
     let mut seen = vec![false; insns.len()];
     while let Some(at) = open.pop() {
@@ -699,7 +705,8 @@ pub(super) fn by_jumps(entry: &Entry, insns: &[Insn]) -> Reach {
         walks[at] = Walk::May;
         let insn = insns[at];
         let [next, jump] = successors(insn, at);
-        steps[at] = u8::from(next.is_some()) | u8::from(jump.is_some()) << 1;
+        let leads_anywhere = insn.code == JUMP_BY_REGISTER;
+        steps[at] = u8::from(next.is_some()) | u8::from(jump.is_some() && !leads_anywhere) << 1;
         open.extend([next, jump].into_iter().flatten());
         if insn.code == CALL && insn.src == PSEUDO_CALL || insn.is_ld_imm64() && insn.src == PSEUDO_FUNC {
             open.extend(called(at, insn));

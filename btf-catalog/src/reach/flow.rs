@@ -1,10 +1,7 @@
 //! Where control can go: successors, the places where ways meet, live registers, and what every way passes.
 
 use super::Walk;
-use crate::insn::{CALL, EXIT, Insn, PSEUDO_KFUNC_CALL};
-
-/// `BPF_JMP | BPF_JA | BPF_X`, a jump through a table.
-const INDIRECT: u8 = 0x0d;
+use crate::insn::{CALL, EXIT, Insn, JUMP_BY_REGISTER, PSEUDO_KFUNC_CALL};
 
 /// Instructions with their index, without the second halves of 64-bit loads.
 pub(crate) fn slots(insns: &[Insn]) -> impl Iterator<Item = (usize, Insn)> {
@@ -37,7 +34,7 @@ pub(crate) fn successors(insn: Insn, at: usize) -> [Option<usize>; 2] {
 ///
 /// `functions` are the first instructions of the functions, ascending, the first of them 0.
 pub fn broken_flow(insns: &[Insn], functions: &[usize]) -> Option<(usize, &'static str)> {
-    if insns.iter().any(|insn| insn.code == INDIRECT) {
+    if insns.iter().any(|insn| insn.code == JUMP_BY_REGISTER) {
         return None;
     }
     let ends = functions.iter().skip(1).copied().chain([insns.len()]);
@@ -69,8 +66,9 @@ pub fn without_end(insns: &[Insn]) -> Vec<usize> {
     let mut before = vec![Vec::new(); insns.len()];
     let mut open = Vec::new();
     for (at, insn) in slots(insns) {
-        let ends =
-            insn.code == EXIT || insn.code == CALL && insn.src == PSEUDO_KFUNC_CALL || insn.code == INDIRECT;
+        let ends = insn.code == EXIT
+            || insn.code == CALL && insn.src == PSEUDO_KFUNC_CALL
+            || insn.code == JUMP_BY_REGISTER;
         for to in successors(insn, at).into_iter().flatten() {
             match before.get_mut(to) {
                 Some(before) => before.push(at),

@@ -20,7 +20,7 @@
 //! | `may_goto` | registers, `imm` 0 |
 //! | other jumps | `imm` or `src` 0 |
 
-use crate::insn::{ATOMIC, CALL, EXIT, Insn, LOAD_ACQ, MODE, PSEUDO_KFUNC_CALL, STORE_REL};
+use crate::insn::{ATOMIC, CALL, EXIT, Insn, JUMP_BY_REGISTER, LOAD_ACQ, MODE, PSEUDO_KFUNC_CALL, STORE_REL};
 use crate::object::{BpfObject, Entry};
 use crate::reach::slots;
 use crate::uapi::{MapType, ProgType};
@@ -45,7 +45,6 @@ const ABS: u8 = 0x20;
 const FROM_REGISTER: u8 = 0x08;
 const JUMP: u8 = 0x05;
 const GOTOL: u8 = 0x06;
-const BY_REGISTER: u8 = 0x0d;
 const MAY_GOTO: u8 = 0xe5;
 
 /// The instructions of `entry`, `insns` once relocated, that no kernel takes, in their order.
@@ -141,7 +140,7 @@ impl Surroundings {
                 CALL => reserved(dst != 0 || src > PSEUDO_KFUNC_CALL || src != PSEUDO_KFUNC_CALL && off != 0),
                 EXIT | JUMP | MAY_GOTO => reserved(dst != 0 || src != 0 || imm != 0),
                 GOTOL => reserved(dst != 0 || src != 0 || off != 0),
-                BY_REGISTER => reserved(src != 0 || off != 0 || imm != 0),
+                JUMP_BY_REGISTER => reserved(src != 0 || off != 0 || imm != 0),
                 _ => reserved(if from_register { imm != 0 } else { src != 0 }),
             },
             _ => None,

@@ -2,6 +2,7 @@
 
 use crate::BpfObject;
 use crate::core::CoreReloKind;
+use crate::insn::JUMP_BY_REGISTER;
 use crate::object::ExternKind;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -204,11 +205,15 @@ fn features(object: &BpfObject) -> Vec<(String, Option<String>)> {
         if entry.core_relos.iter().any(|relo| matches(relo.kind)) {
             asks("relocation:type_matches".to_owned());
         }
+        if entry.insns.iter().any(|insn| insn.code == JUMP_BY_REGISTER) {
+            asks("jump:register".to_owned());
+        }
         for reference in &entry.extern_refs {
             asks(format!("extern:{}", extern_kind(object.externs[reference.ext].kind)));
         }
     }
     features.extend(object.maps.iter().map(|map| (format!("map:{}", map.map_type), None)));
+    features.extend(object.maps.iter().filter(|map| map.untyped).map(|_| ("map:untyped".to_owned(), None)));
     // The words that the parser has for what it leaves to the loader.
     let data = object.left_to_loader.iter().filter_map(|left| left.split_once("the structures of section "));
     features.extend(data.map(|(_, section)| (format!("data:{section}"), None)));
@@ -248,7 +253,8 @@ mod tests {
                 "section" => true,
                 "relocation" => name == "type_matches",
                 "extern" => ["kconfig", "kfunc", "ksym"].contains(&name),
-                "map" => crate::MapType::from_name(name).is_some(),
+                "map" => name == "untyped" || crate::MapType::from_name(name).is_some(),
+                "jump" => name == "register",
                 "data" => name.starts_with(".struct_ops"),
                 _ => false,
             };

@@ -8,7 +8,9 @@ use super::numbers::numbers_that_matter;
 use super::state::{Covers, Frame, REGISTERS, State};
 use super::value::{Kind, Pointer, Region, Value};
 use super::{Fault, Subject, Traits, Verified};
-use crate::insn::{ATOMIC, CALL, CMPXCHG, EXIT, FETCH, Insn, LOAD_ACQ, MEMSX, MODE, PSEUDO_FUNC, STORE_REL};
+use crate::insn::{
+    ATOMIC, CALL, CMPXCHG, EXIT, FETCH, Insn, JUMP_BY_REGISTER, LOAD_ACQ, MEMSX, MODE, PSEUDO_FUNC, STORE_REL,
+};
 use crate::object::{BpfObject, Entry, ExternKind, MapDef};
 use crate::reach::scalar::{Scalar, op};
 use crate::reach::{Constants, access_sz, live_registers, meeting_points, successors};
@@ -343,6 +345,10 @@ impl<'a> Walker<'a> {
             }
             4 | 7 => self.compute(insn, state)?,
             _ if insn.code == EXIT => return self.leave(at, state),
+            _ if insn.code == JUMP_BY_REGISTER => {
+                self.unmodelled("jumps by a register");
+                return Ok(Next::End);
+            }
             _ if insn.code == CALL => return self.call(at, insn, state),
             _ => return self.jump(at, insn, state),
         }

@@ -5,7 +5,7 @@ use super::{Predictor, told, undecided};
 use crate::assess::against;
 use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::{Check, Stage};
-use btf_catalog::insn::{CALL, Insn, PSEUDO_FUNC};
+use btf_catalog::insn::{CALL, Insn, JUMP_BY_REGISTER, PSEUDO_FUNC};
 use btf_catalog::reach::Walk;
 use btf_catalog::require::{call_chains, context_fault, invalid_insns};
 use btf_catalog::{BtfKind, ProgType};
@@ -24,8 +24,6 @@ const TAIL_CALL: (u8, u8, i32) = (CALL, 0, 12);
 const ATOMIC: u8 = 0xc0;
 /// `BPF_JMP | BPF_JCOND`.
 const MAY_GOTO: u8 = 0xe5;
-/// `BPF_JMP | BPF_JA | BPF_X`.
-const GOTO_BY_REGISTER: u8 = 0x0d;
 /// `bpf_get_smp_processor_id()`, the helper whose callers put registers aside (`BPF_FUNC_get_smp_processor_id`).
 const FASTCALL: (u8, i32) = (0, 8);
 /// Types whose programs may have a stack each function (`bpf_enable_priv_stack()` of kernel/bpf/verifier.c, v7.2).
@@ -63,7 +61,7 @@ impl Predictor<'_> {
         let mut checks = Vec::new();
         let first = |wanted: &dyn Fn(usize) -> bool| (0..reached.insns.len()).find(|at| wanted(*at));
         let insn = |at: usize| reached.insns[at];
-        let by_register = first(&|at| insn(at).code == GOTO_BY_REGISTER);
+        let by_register = first(&|at| insn(at).code == JUMP_BY_REGISTER);
         checks.extend(by_register.map(|at| {
             let place = reached.place(at);
             match self.kernel.shown("enum:BPF_MAP_TYPE_INSN_ARRAY").support {
@@ -75,7 +73,12 @@ impl Predictor<'_> {
                     Support::No,
                     "the kernel has no jumps by a register",
                 ),
-                _ => undecided("PTL0208", place, "object", "the table of the jump is its loader's to make"),
+                _ => undecided(
+                    "PTL0208",
+                    place,
+                    "object",
+                    "where the jumps of its tables lead is not followed",
+                ),
             }
         }));
         // Refused where it is walked before v7.2, taken since.
