@@ -105,6 +105,8 @@ pub struct Btf {
     stopped: Option<(TypeId, u8)>,
     types: OnceLock<NameIndex>,
     values: OnceLock<NameIndex>,
+    /// The declaration tags among the own types, as `(tagged type, tag)`, ascending.
+    tags: OnceLock<Vec<(TypeId, TypeId)>>,
 }
 
 impl fmt::Debug for Btf {
@@ -162,6 +164,7 @@ impl Btf {
             stopped: None,
             types: OnceLock::new(),
             values: OnceLock::new(),
+            tags: OnceLock::new(),
             data,
             base,
         };
@@ -177,6 +180,23 @@ impl Btf {
     /// The ids of this BTF's own types, without the base's and without `void`.
     pub fn own_ids(&self) -> impl Iterator<Item = TypeId> + use<> {
         (self.first_id.max(1)..self.type_count()).map(TypeId)
+    }
+
+    /// What `__attribute__((btf_decl_tag(…)))` says of a type: which of its members or arguments the tag is about (`None` for
+    /// the whole) and the tag's text. Tags of the base's types are the base's.
+    pub fn decl_tags(&self, of: TypeId) -> impl Iterator<Item = (Option<u32>, &str)> {
+        let tags = self.tags.get_or_init(|| {
+            let tags = self.own_ids().filter(|id| self.ty(*id).kind() == BtfKind::DeclTag);
+            let mut tags: Vec<_> = tags.map(|tag| (self.ty(tag).type_id(), tag)).collect();
+            tags.sort_unstable();
+            tags
+        });
+        let first = tags.partition_point(|(tagged, _)| *tagged < of);
+        let tags = tags[first..].iter().take_while(move |(tagged, _)| *tagged == of);
+        tags.map(|(_, tag)| {
+            let tag = self.ty(*tag);
+            (tag.extra().filter(|component| *component != u32::MAX), tag.name())
+        })
     }
 
     /// This BTF's own enumerations, of either width.

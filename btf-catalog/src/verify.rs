@@ -66,6 +66,8 @@ pub struct Traits {
     pub stack_grows_by_reads: Option<bool>,
     /// Whether it knows that a lookup in an array finds something where the key is a constant that the array has.
     pub knows_array_entries: Option<bool>,
+    /// Whether it knows `struct bpf_timer` and keeps programs from it.
+    pub keeps_timers: Option<bool>,
     /// What the entry may return; `None` for anything.
     pub returns: Option<ReturnRange>,
 }

@@ -1,14 +1,14 @@
 //! What helpers are given, checked as `check_func_arg()` does: the register's kind, whether it may be null, the bytes that a
 //! pointer and the size after it name. Where kernels differ, a fault is doubtful.
 
-use super::fields::fields;
+use super::fields::{Fields, Kept};
 use super::helper::Call;
 use super::memory::{self, Access};
 use super::state::{STACK_SZ, State};
 use super::value::{Kind, Pointer, Region, Sock, Value};
 use super::walk::{Refusal, Walker};
-use crate::proto::{self, Agreed, Arg, ArgKind, Effect};
-use crate::uapi::{MapType, ProgType};
+use crate::proto::{self, Agreed, Arg, ArgKind};
+use crate::uapi::MapType;
 
 /// `BPF_MAX_VAR_SIZ` of kernel/bpf/verifier.c.
 const MAX_VAR_SIZ: u64 = 1 << 29;
@@ -61,24 +61,24 @@ impl Walker<'_> {
             && pointer.or_null
             && !is_size
         {
-            let why = format!("{} {}", gives(call, reg), value.name());
+            let why = format!("{} {}", call.taker.gives(reg), value.name());
             match arg.null {
                 // Some verifiers may know that it is not null.
                 Agreed::No => return Err(Refusal { why, sure: !value.vague }),
                 // Taken since v5.17, where null is.
-                _ => self.note(call.at, Refusal::doubtful(why), state.doubt),
+                _ => self.note(call.taker.at, Refusal::doubtful(why), state.doubt),
             }
         }
         self.kind_of(call, arg, reg, value, state)
     }
 
     fn null(&mut self, call: &Call, arg: Arg, reg: u8, value: Value, state: &State) -> Result<(), Refusal> {
-        let why = format!("{} null", gives(call, reg));
+        let why = format!("{} null", call.taker.gives(reg));
         match arg.null {
             Agreed::No => Err(Refusal::sure(why)),
             Agreed::All if !value.soft => Ok(()),
             _ => {
-                self.note(call.at, Refusal::doubtful(why), state.doubt);
+                self.note(call.taker.at, Refusal::doubtful(why), state.doubt);
                 Ok(())
             }
         }
@@ -92,7 +92,7 @@ impl Walker<'_> {
         value: Value,
         state: &mut State,
     ) -> Result<(), Refusal> {
-        let stranger = || Err(Refusal::sure(format!("{} {}", gives(call, reg), value.name())));
+        let stranger = || Err(Refusal::sure(format!("{} {}", call.taker.gives(reg), value.name())));
         let pointer = value.as_pointer();
         let region = pointer.map(|pointer| pointer.region);
         match (arg.kind, region) {
@@ -112,7 +112,7 @@ impl Walker<'_> {
                 }
                 None if value.kind == Kind::Opaque => Ok(()),
                 None => {
-                    let why = format!("{} {}, which must be a constant", gives(call, reg), value.name());
+                    let why = format!("{} {}, which must be a constant", call.taker.gives(reg), value.name());
                     Err(Refusal { why, sure: !value.vague })
                 }
             },
@@ -134,10 +134,11 @@ impl Walker<'_> {
                 let aligned = matches!(region, Some(Region::Stack { .. } | Region::MapValue { .. }));
                 // What is filled are numbers, aligned to their size (`MEM_ALIGNED`).
                 if access == proto::Access::Fill && aligned && off.rem_euclid(size.into()) != 0 {
-                    let why = format!("{} a number at byte {off}, which is not aligned", gives(call, reg));
+                    let why =
+                        format!("{} a number at byte {off}, which is not aligned", call.taker.gives(reg));
                     return Err(Refusal::sure(why));
                 }
-                self.memory(call, reg, value, access, Bytes::constant(size.into()), state)
+                self.memory(&mut call.taker, reg, value, access, Bytes::constant(size.into()), state)
             }
             (ArgKind::Mem(_, None), Some(region)) => {
                 if matches!(
@@ -152,12 +153,12 @@ impl Walker<'_> {
                 if value.reference == 0 {
                     return Err(Refusal::sure(format!(
                         "{} memory that it did not reserve",
-                        gives(call, reg)
+                        call.taker.gives(reg)
                     )));
                 }
                 if pointer.and_then(Pointer::const_off) != Some(0) {
-                    let why = format!("{} memory from its middle", gives(call, reg));
-                    self.note(call.at, Refusal::doubtful(why), state.doubt);
+                    let why = format!("{} memory from its middle", call.taker.gives(reg));
+                    self.note(call.taker.at, Refusal::doubtful(why), state.doubt);
                 }
                 Ok(())
             }
@@ -184,11 +185,11 @@ impl Walker<'_> {
         if value.as_pointer().and_then(Pointer::const_off) == Some(0) {
             return Ok(());
         }
-        let why = format!("{} the context from its middle", gives(call, 1));
+        let why = format!("{} the context from its middle", call.taker.gives(1));
         if self.rewrites_context() {
             return Err(Refusal { why, sure: !value.vague });
         }
-        self.note(call.at, Refusal::doubtful(why), state.doubt);
+        self.note(call.taker.at, Refusal::doubtful(why), state.doubt);
         Ok(())
     }
 
@@ -204,11 +205,11 @@ impl Walker<'_> {
     ) -> Result<(), Refusal> {
         if let Kind::Pointer(Pointer { region: Region::Mem { .. }, .. }) = value.kind {
             // Taken since v6.2.
-            let why = format!("{} memory that is in no map, packet or stack", gives(call, reg));
-            self.note(call.at, Refusal::doubtful(why), state.doubt);
+            let why = format!("{} memory that is in no map, packet or stack", call.taker.gives(reg));
+            self.note(call.taker.at, Refusal::doubtful(why), state.doubt);
         }
         // Where the size is not known, the pointer is looked at alone.
-        self.memory(call, reg, value, access, Bytes::constant(size.into()), state)
+        self.memory(&mut call.taker, reg, value, access, Bytes::constant(size.into()), state)
     }
 
     /// A size, and the memory before it.
@@ -227,13 +228,13 @@ impl Walker<'_> {
                 state.doubt_stack_of(base);
                 return Ok(());
             }
-            _ => return Err(Refusal::sure(format!("{} {} as a size", gives(call, reg), value.name()))),
+            _ => return Err(Refusal::sure(format!("{} {} as a size", call.taker.gives(reg), value.name()))),
         };
         call.size = Some(number.umax);
         self.lean(value.soft);
         let constant = number.as_const().is_some();
         let refused = |what: &str| {
-            let why = format!("{} a size {what}", gives(call, reg));
+            let why = format!("{} a size {what}", call.taker.gives(reg));
             Err(Refusal { why, sure: constant || !value.vague })
         };
         if number.smin < 0 {
@@ -243,8 +244,8 @@ impl Walker<'_> {
             return refused(if constant { "of 0" } else { "that may be 0" });
         }
         if number.umin == 0 && arg.null == Agreed::Some {
-            let why = format!("{} a size that may be 0", gives(call, reg));
-            self.note(call.at, Refusal::doubtful(why), state.doubt);
+            let why = format!("{} a size that may be 0", call.taker.gives(reg));
+            self.note(call.taker.at, Refusal::doubtful(why), state.doubt);
         }
         if number.umax >= MAX_VAR_SIZ {
             return refused("without an upper bound");
@@ -258,13 +259,13 @@ impl Walker<'_> {
             vague: value.vague && !constant,
             may_be_none: true,
         };
-        self.memory(call, reg - 1, base, access, bytes, state)
+        self.memory(&mut call.taker, reg - 1, base, access, bytes, state)
     }
 
-    /// Checks memory that a helper reads or writes (`check_helper_mem_access()`).
-    fn memory(
+    /// Checks memory that a helper or a global function reads or writes (`check_helper_mem_access()`).
+    pub(super) fn memory(
         &mut self,
-        call: &mut Call,
+        taker: &mut Taker,
         reg: u8,
         base: Value,
         access: proto::Access,
@@ -273,34 +274,30 @@ impl Walker<'_> {
     ) -> Result<(), Refusal> {
         let Kind::Pointer(pointer) = base.kind else {
             if base.as_const() == Some(0) && bytes.most > 0 {
-                let why = format!("{} null as {} bytes of memory", gives(call, reg), bytes.most);
+                let why = format!("{} null as {} bytes of memory", taker.gives(reg), bytes.most);
                 return Err(Refusal { why, sure: !bytes.vague });
             }
             return Ok(());
         };
-        let there = Access { at: call.at, base, off: 0, byte_sz: bytes.most as usize };
-        let refusal = |why: &str| Refusal::sure(format!("{} {why}", gives(call, reg)));
+        let there = Access { at: taker.at, base, off: 0, byte_sz: bytes.most as usize };
+        let refusal = |why: &str| Refusal::sure(format!("{} {why}", taker.gives(reg)));
         let checked = match pointer.region {
             Region::Stack { frame } => {
-                return self.stack_memory(call, there, pointer, frame, access, bytes, state);
+                return self.stack_memory(taker, there, pointer, frame, access, bytes, state);
             }
             Region::Packet | Region::PacketMeta => {
-                // `may_access_direct_pkt_data()`: some types never, whatever the helper, some to any.
-                let given = match self.prog_type {
-                    ProgType::SOCK_OPS => false,
-                    ProgType::CGROUP_SOCKOPT => true,
-                    _ => call.proto.does(Effect::Packet),
-                };
-                if !given {
-                    return Err(refusal("memory in the packet"));
+                match taker.packet {
+                    Agreed::No => return Err(refusal("memory in the packet")),
+                    Agreed::Some => {
+                        let why = refusal("memory in the packet").why;
+                        self.note(taker.at, Refusal::doubtful(why), state.doubt);
+                    }
+                    Agreed::All => {}
                 }
                 memory::in_packet(pointer, there, base.vague)
             }
             Region::MapValue { map } => {
-                if self.has_special_fields(map) {
-                    self.unmodelled("fields of map values that the kernel keeps");
-                }
-                match access {
+                let checked = match access {
                     proto::Access::Read => self.map_value(map, there, pointer, false),
                     proto::Access::Fill if bytes.constant => self.map_value(map, there, pointer, true),
                     proto::Access::Change | proto::Access::Fill => {
@@ -309,7 +306,8 @@ impl Walker<'_> {
                         self.map_value(map, there, pointer, true)
                             .map_err(|refusal| Refusal { sure: false, ..refusal })
                     }
-                }
+                };
+                checked.map(drop)
             }
             Region::Kconfig { ext } if access == proto::Access::Read => self.option(ext, there, pointer),
             Region::Mem { size, writable } => {
@@ -332,7 +330,7 @@ impl Walker<'_> {
     #[expect(clippy::too_many_arguments, reason = "an access, and all that is known of it")]
     fn stack_memory(
         &mut self,
-        call: &mut Call,
+        taker: &mut Taker,
         there: Access,
         pointer: Pointer,
         number: usize,
@@ -350,7 +348,7 @@ impl Walker<'_> {
         let all = (high - low) as usize + there.byte_sz;
         let Some(frame) = state.frames.get(number) else { return Ok(()) };
         if access == proto::Access::Fill && low == high && bytes.constant {
-            call.filled.push((number, low, all));
+            taker.filled.push((number, low, all));
             return Ok(());
         }
         let (pointers, allocated) = (frame.holds_pointer(low, all), frame.allocated());
@@ -364,7 +362,7 @@ impl Walker<'_> {
             }
         }
         if pointers {
-            let why = format!("{} stack that holds a pointer", gives_memory(call));
+            let why = format!("gives {} stack that holds a pointer", taker.name);
             self.note(there.at, Refusal::doubtful(why), state.doubt);
         }
         if let Some(frame) = state.frame_at(number) {
@@ -382,23 +380,26 @@ impl Walker<'_> {
         value: Value,
         map: usize,
     ) -> Result<(), Refusal> {
-        let (name, plural) = match kind {
-            ArgKind::SpinLock => ("bpf_spin_lock", "locks"),
-            ArgKind::Timer => ("bpf_timer", "timers"),
-            _ => ("", "pointers that maps keep"),
+        let (kept, plural) = match kind {
+            ArgKind::SpinLock => (Kept::Lock, "locks"),
+            ArgKind::Timer => (Kept::Timer, "timers"),
+            _ => (Kept::Pointer, "pointers that maps keep"),
         };
         let typed = self.object.btf.is_none() || self.map(map).is_some_and(|map| map.value_type.is_some());
-        if typed && !self.has_special_fields(map) {
-            return Err(Refusal::sure(format!("{} a map's value without {plural}", gives(call, reg))));
+        if typed && self.kept(map).is_some_and(Fields::is_empty) {
+            return Err(Refusal::sure(format!("{} a map's value without {plural}", call.taker.gives(reg))));
         }
         let Some(off) = value.as_pointer().and_then(Pointer::const_off) else {
-            let why = format!("{} a place in a map's value that is not constant", gives(call, reg));
+            let why = format!("{} a place in a map's value that is not constant", call.taker.gives(reg));
             return Err(Refusal { why, sure: !value.vague });
         };
-        let begins = self.map(map).is_some_and(|map| fields(self.object, map, name).contains(&off));
-        if !name.is_empty() && !begins {
-            let why = format!("{} byte {off} of a map's value, where none begins", gives(call, reg));
-            self.note(call.at, Refusal::doubtful(why), false);
+        let begins = self.kept(map).is_some_and(|fields| fields.begins(kept, off));
+        if kept != Kept::Pointer && !begins {
+            let why = format!(
+                "{} byte {off} of a map's value, where not all kernels find any",
+                call.taker.gives(reg)
+            );
+            self.note(call.taker.at, Refusal::doubtful(why), false);
         }
         if kind == ArgKind::Timer {
             call.map = Some(map);
@@ -413,24 +414,45 @@ impl Walker<'_> {
     fn text(&mut self, call: &Call, reg: u8, value: Value, map: usize) -> Result<(), Refusal> {
         let Some(def) = self.map(map) else { return Ok(()) };
         if !def.frozen {
-            return Err(Refusal::sure(format!("{} a text in a map that may change", gives(call, reg))));
+            return Err(Refusal::sure(format!("{} a text in a map that may change", call.taker.gives(reg))));
         }
         let Some(off) = value.as_pointer().and_then(Pointer::const_off) else {
-            let why = format!("{} a text at a place that is not constant", gives(call, reg));
+            let why = format!("{} a text at a place that is not constant", call.taker.gives(reg));
             return Err(Refusal { why, sure: !value.vague });
         };
         let data = self.constants.maps.get(&map);
         let text = data.and_then(|data| data.get(usize::try_from(off).unwrap_or(usize::MAX)..));
         if data.is_some() && !text.is_some_and(|text| text.contains(&0)) {
-            return Err(Refusal::sure(format!("{} a text that does not end in its map", gives(call, reg))));
+            return Err(Refusal::sure(format!(
+                "{} a text that does not end in its map",
+                call.taker.gives(reg)
+            )));
         }
         Ok(())
     }
 }
 
-/// How many bytes a helper accesses.
+/// Who is given memory: a helper, or a function that is verified by itself.
+pub(super) struct Taker {
+    /// The call.
+    pub(super) at: usize,
+    /// As messages name it.
+    pub(super) name: String,
+    /// Whether the memory may be in the packet.
+    pub(super) packet: Agreed,
+    /// Memory on the stack that is filled: frame, place, bytes.
+    pub(super) filled: Vec<(usize, i64, usize)>,
+}
+
+impl Taker {
+    fn gives(&self, reg: u8) -> String {
+        format!("gives {} as argument {reg}", self.name)
+    }
+}
+
+/// How many bytes are accessed.
 #[derive(Clone, Copy)]
-struct Bytes {
+pub(super) struct Bytes {
     most: u64,
     /// Whether every verifier knows it for a constant.
     constant: bool,
@@ -439,7 +461,7 @@ struct Bytes {
 }
 
 impl Bytes {
-    fn constant(most: u64) -> Bytes {
+    pub(super) fn constant(most: u64) -> Bytes {
         Bytes { most, constant: true, vague: false, may_be_none: false }
     }
 
@@ -451,12 +473,4 @@ impl Bytes {
     fn at_most(self, refused: Refusal) -> Refusal {
         Refusal { sure: refused.sure && !self.vague && (self.most > 0 || !self.may_be_none), ..refused }
     }
-}
-
-fn gives(call: &Call, reg: u8) -> String {
-    format!("gives bpf_{}() as argument {reg}", call.helper)
-}
-
-fn gives_memory(call: &Call) -> String {
-    format!("gives bpf_{}()", call.helper)
 }

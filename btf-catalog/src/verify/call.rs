@@ -6,6 +6,7 @@
 //! references, makes pointers into the packet useless) and returns the value of `r0`. A function of the kernel leaves a
 //! value that is not modelled and doubts about all stack that it was given. The call itself makes `r1` to `r5` useless.
 
+use super::argument::{Bytes, Taker};
 use super::state::{Frame, State};
 use super::value::{Kind, Pointer, Region, Value};
 use super::walk::{MAX_FRAMES, Next, Refusal, Walker, called};
@@ -13,8 +14,7 @@ use crate::btf::{Btf, BtfKind, Type, TypeId};
 use crate::core::POISON_IMM;
 use crate::insn::{CALL, Insn, PSEUDO_CALL, PSEUDO_KFUNC_CALL};
 use crate::object::Function;
-use crate::proto::Effect;
-use crate::reach::scalar::Scalar;
+use crate::proto::{Access, Agreed, Effect};
 use crate::reach::slots;
 use crate::uapi::HelperId;
 
@@ -35,7 +35,7 @@ impl Walker<'_> {
                     return Ok(self.enter(at, to, state));
                 }
                 self.roots.push((to, !state.doubt));
-                self.global(number, state)?
+                self.global(at, number, state)?
             }
             PSEUDO_KFUNC_CALL => {
                 let name = self.externs.get(&at).map_or("", |ext| self.object.externs[*ext].name.as_str());
@@ -69,20 +69,81 @@ impl Walker<'_> {
     }
 
     /// The result of a global function, which is verified by itself.
-    fn global(&mut self, number: usize, state: &mut State) -> Result<Value, Refusal> {
-        let object = self.object;
+    fn global(&mut self, at: usize, number: usize, state: &mut State) -> Result<Value, Refusal> {
         let function = &self.entry.functions[number];
-        let arguments =
-            object.btf.as_ref().and_then(|btf| prototype(btf, function)).map(|ty| ty.params().len());
-        for reg in 1..=arguments.unwrap_or(0).min(5) as u8 {
-            state.read(reg)?;
+        let typed = self.object.btf.as_ref().and_then(|btf| Some((btf, prototype(btf, function)?)));
+        match typed {
+            Some((btf, ty)) => self.given(at, function, btf, ty, state)?,
+            None => self.doubt_arguments(state),
         }
-        self.doubt_arguments(state);
         if self.moves_packet(number) {
             // Verifiers since v6.13, and older ones with its fix.
             state.lose_packet(Value::VAGUE);
         }
-        Ok(Value::scalar(Scalar::UNKNOWN))
+        Ok(Value::UNKNOWN)
+    }
+
+    /// Checks what a global function of that prototype is given (`btf_check_func_arg_match()`).
+    fn given(
+        &mut self,
+        at: usize,
+        function: &Function,
+        btf: &Btf,
+        ty: Type,
+        state: &mut State,
+    ) -> Result<(), Refusal> {
+        let name = format!("the function {}()", function.name);
+        let mut taker = Taker { at, name, packet: Agreed::Some, filled: Vec::new() };
+        for (param, reg) in ty.params().zip(1..=5u8) {
+            let value = state.read(reg)?;
+            match Given::of(btf, function, param.ty) {
+                Given::Number if matches!(value.kind, Kind::Pointer(_)) => {
+                    let (name, what) = (taker.name, value.name());
+                    let why = format!("gives {name} {what} as argument {reg}, which is a number");
+                    return Err(Refusal::sure(why));
+                }
+                Given::Number => {}
+                Given::Memory(size) => self.memory_for_global(&mut taker, reg, value, size, state)?,
+                Given::Other => self.doubt_argument(reg, state),
+            }
+        }
+        Ok(())
+    }
+
+    /// Memory that a global function reads and writes, unless it is null (`check_mem_reg()`).
+    fn memory_for_global(
+        &mut self,
+        taker: &mut Taker,
+        reg: u8,
+        value: Value,
+        size: u32,
+        state: &mut State,
+    ) -> Result<(), Refusal> {
+        match value.kind {
+            Kind::Pointer(Pointer { region: Region::Context, .. }) => {
+                // Which types stand for the context differs.
+                let why = format!("gives {} the context as argument {reg}", taker.name);
+                self.note(taker.at, Refusal::doubtful(why), state.doubt);
+                Ok(())
+            }
+            Kind::Pointer(pointer) => {
+                let base = Value { kind: Kind::Pointer(Pointer { or_null: false, ..pointer }), ..value };
+                self.memory(taker, reg, base, Access::Change, Bytes::constant(size.into()), state)
+            }
+            Kind::Scalar(_) if value.as_const() == Some(0) => {
+                self.lean(value.soft);
+                Ok(())
+            }
+            Kind::Scalar(_) => {
+                let why = format!("gives {} a number as argument {reg}, which is a pointer", taker.name);
+                // It may be known to be 0, or a pointer that some verifiers keep.
+                Err(Refusal { why, sure: !value.vague })
+            }
+            Kind::Opaque | Kind::Unset => {
+                self.doubt_argument(reg, state);
+                Ok(())
+            }
+        }
     }
 
     /// Whether a function, or one that it calls, calls a helper after which pointers into the packet are no good.
@@ -129,22 +190,14 @@ impl Walker<'_> {
             frame.regs[1..=5].fill(Value::OPAQUE);
             return Some(frame);
         };
-        let tags = |id: &TypeId| btf.ty(*id).kind() == BtfKind::DeclTag;
-        let tagged = btf.own_ids().filter(tags).any(|tag| Some(btf.ty(tag).type_id()) == function.type_id);
         for (param, reg) in prototype.params().zip(1..=5) {
-            let ty = btf.resolve(param.ty);
-            frame.regs[reg] = match ty.kind() {
-                BtfKind::Int | BtfKind::Enum | BtfKind::Enum64 => {
-                    Value { id: self.fresh(), ..Value::UNKNOWN }
+            frame.regs[reg] = match Given::of(btf, function, param.ty) {
+                Given::Number => Value { id: self.fresh(), ..Value::UNKNOWN },
+                Given::Memory(size) => {
+                    let memory = Pointer::or_null(Region::Mem { size, writable: true });
+                    Value { id: self.fresh(), ..Value::pointer(memory) }
                 }
-                BtfKind::Ptr if !tagged => match pointed_to(btf, ty.type_id()) {
-                    Some(size) => {
-                        let memory = Pointer::or_null(Region::Mem { size, writable: true });
-                        Value { id: self.fresh(), ..Value::pointer(memory) }
-                    }
-                    None => self.unmodelled("pointers given to global functions"),
-                },
-                _ => self.unmodelled("pointers given to global functions"),
+                Given::Other => self.unmodelled("pointers given to global functions"),
             };
         }
         Some(frame)
@@ -153,19 +206,44 @@ impl Walker<'_> {
     /// Somebody may have written through the arguments, or keeps them.
     pub(super) fn doubt_arguments(&mut self, state: &mut State) {
         for reg in 1..=5 {
-            let reference = state.reg(reg).reference;
-            if reference != 0 {
-                state.doubt_reference(reference);
+            self.doubt_argument(reg, state);
+        }
+    }
+
+    fn doubt_argument(&mut self, reg: u8, state: &mut State) {
+        let reference = state.reg(reg).reference;
+        if reference != 0 {
+            state.doubt_reference(reference);
+        }
+        match state.reg(reg).kind {
+            Kind::Pointer(Pointer { region: Region::Stack { .. }, .. }) => {
+                state.doubt_stack_of(state.reg(reg));
             }
-            match state.reg(reg).kind {
-                Kind::Pointer(Pointer { region: Region::Stack { .. }, .. }) => {
-                    state.doubt_stack_of(state.reg(reg));
-                }
-                Kind::Pointer(Pointer { region: Region::Function { .. }, .. }) => {
-                    self.unmodelled("functions that are called back");
-                }
-                _ => {}
+            Kind::Pointer(Pointer { region: Region::Function { .. }, .. }) => {
+                self.unmodelled("functions that are called back");
             }
+            _ => {}
+        }
+    }
+}
+
+/// What an argument of a global function is.
+enum Given {
+    Number,
+    /// A pointer to so many bytes of plain memory, or null.
+    Memory(u32),
+    /// Something that is not modelled.
+    Other,
+}
+
+impl Given {
+    fn of(btf: &Btf, function: &Function, param: TypeId) -> Given {
+        let tagged = function.type_id.is_some_and(|ty| btf.decl_tags(ty).next().is_some());
+        let ty = btf.resolve(param);
+        match ty.kind() {
+            BtfKind::Int | BtfKind::Enum | BtfKind::Enum64 => Given::Number,
+            BtfKind::Ptr if !tagged => pointed_to(btf, ty.type_id()).map_or(Given::Other, Given::Memory),
+            _ => Given::Other,
         }
     }
 }

@@ -6,24 +6,34 @@ use crate::object::{BpfObject, MapDef};
 /// Types that are looked at in one map's value.
 const MAX_TYPES: usize = 256;
 
-/// Whether a map's value may have such fields.
-pub(super) fn has_special_fields(object: &BpfObject, map: &MapDef) -> bool {
-    let (Some(btf), Some(ty)) = (&object.btf, map.value_type) else { return false };
-    let mut left = MAX_TYPES;
-    special(btf, ty, &mut left)
+/// What kind of field the kernel keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kept {
+    /// `struct bpf_spin_lock` that is a member of the value and of nothing in it, which all kernels find.
+    Lock,
+    /// `struct bpf_timer`, likewise.
+    Timer,
+    /// A pointer to something of the kernel's.
+    Pointer,
+    /// Something that not all kernels know or look for.
+    Other,
 }
 
-/// Where in a map's value structures of that name begin, in bytes: those that are not inside another, which all kernels
-/// find.
-pub(super) fn fields(object: &BpfObject, map: &MapDef, name: &str) -> Vec<i64> {
-    let Some((btf, ty)) = object.btf.as_ref().zip(map.value_type) else { return Vec::new() };
-    let value = btf.resolve(ty);
-    let named = |ty: TypeId| btf.resolve(ty).name() == name;
-    if value.kind() == BtfKind::Datasec {
-        let variables = value.secinfos().filter(|(variable, ..)| named(btf.ty(*variable).type_id()));
-        return variables.map(|(_, off, _)| i64::from(off)).collect();
-    }
-    value.members().filter(|member| named(member.ty)).map(|member| i64::from(member.bit_off / 8)).collect()
+/// A field that the kernel keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Field {
+    /// Bytes from the value's beginning.
+    pub(super) off: i64,
+    pub(super) byte_sz: i64,
+    pub(super) kept: Kept,
+}
+
+/// The fields of a map's value that the kernel keeps.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Fields {
+    fields: Vec<Field>,
+    /// Whether there may be others, at places that are not known.
+    more: bool,
 }
 
 /// `btf_get_field_type()` of kernel/bpf/btf.c, v7.2.
@@ -40,22 +50,98 @@ const KEPT: [&str; 10] = [
     "bpf_refcount",
 ];
 
-fn special(btf: &Btf, ty: TypeId, left: &mut usize) -> bool {
-    if *left == 0 {
-        return true;
+impl Fields {
+    /// Those of a map.
+    pub(super) fn of(object: &BpfObject, map: &MapDef) -> Fields {
+        let mut found = Fields::default();
+        if let (Some(btf), Some(ty)) = (&object.btf, map.value_type) {
+            let mut left = MAX_TYPES;
+            found.collect(btf, ty, 0, 1, &mut left);
+        }
+        found
     }
-    *left -= 1;
-    let resolved = btf.resolve(ty);
-    match resolved.kind() {
-        BtfKind::Ptr => btf.ty(resolved.type_id()).kind() == BtfKind::TypeTag,
-        BtfKind::Array => resolved.array().is_some_and(|array| special(btf, array.elem, left)),
-        BtfKind::Struct | BtfKind::Union => {
-            KEPT.contains(&resolved.name()) || resolved.members().any(|member| special(btf, member.ty, left))
+
+    /// Of what nothing is known.
+    pub(super) fn unknown() -> Fields {
+        Fields { fields: Vec::new(), more: true }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty() && !self.more
+    }
+
+    /// Whether all of them are known.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.more
+    }
+
+    /// Those that bytes of `low..high` belong to.
+    pub(super) fn touched(&self, low: i64, high: i64) -> impl Iterator<Item = Field> {
+        let fields = self.fields.iter().copied();
+        fields.filter(move |field| low < field.off.saturating_add(field.byte_sz) && field.off < high)
+    }
+
+    /// Whether one of that kind begins there.
+    pub(super) fn begins(&self, kept: Kept, off: i64) -> bool {
+        self.fields.iter().any(|field| (field.kept, field.off) == (kept, off))
+    }
+
+    /// Adds those of a type that begins at `off`. `depth` is 1 for the value's type itself, 2 for what is a member of it.
+    /// Variables of a section were not looked at by all kernels, and are deeper.
+    fn collect(&mut self, btf: &Btf, ty: TypeId, off: i64, depth: usize, left: &mut usize) {
+        if *left == 0 {
+            self.more = true;
+            return;
         }
-        BtfKind::Datasec => {
-            let mut variables = resolved.secinfos();
-            variables.any(|(variable, ..)| special(btf, btf.ty(variable).type_id(), left))
+        *left -= 1;
+        let resolved = btf.resolve(ty);
+        match resolved.kind() {
+            BtfKind::Ptr if btf.ty(resolved.type_id()).kind() == BtfKind::TypeTag => {
+                self.fields.push(Field { off, byte_sz: 8, kept: Kept::Pointer });
+            }
+            BtfKind::Array => {
+                let Some(array) = resolved.array() else { return };
+                let elem_sz = btf.size_of(array.elem).map_or(0, i64::from);
+                let before = self.fields.len();
+                self.collect(btf, array.elem, off, depth + 1, left);
+                let first = self.fields[before..].to_vec();
+                if first.is_empty() {
+                    return;
+                }
+                if (array.nelems as usize).saturating_mul(first.len()) > MAX_TYPES {
+                    self.more = true;
+                    return;
+                }
+                for elem in 1..i64::from(array.nelems) {
+                    self.fields.extend(
+                        first.iter().map(|field| Field { off: field.off + elem * elem_sz, ..*field }),
+                    );
+                }
+            }
+            BtfKind::Struct | BtfKind::Union if KEPT.contains(&resolved.name()) => {
+                let plain = depth == 2 && btf.ty(ty).id() == resolved.id();
+                let kept = match resolved.name() {
+                    "bpf_spin_lock" if plain => Kept::Lock,
+                    "bpf_timer" if plain => Kept::Timer,
+                    _ => Kept::Other,
+                };
+                let byte_sz = btf.size_of(resolved.id()).map_or(0, i64::from);
+                self.fields.push(Field { off, byte_sz, kept });
+            }
+            BtfKind::Struct | BtfKind::Union => {
+                // Members of unions are not looked at everywhere.
+                let deeper = if resolved.kind() == BtfKind::Struct { 1 } else { 2 };
+                for member in resolved.members() {
+                    let at = off + i64::from(member.bit_off / 8);
+                    self.collect(btf, member.ty, at, depth + deeper, left);
+                }
+            }
+            BtfKind::Datasec => {
+                for (variable, at, _) in resolved.secinfos() {
+                    self.collect(btf, btf.ty(variable).type_id(), off + i64::from(at), depth + 2, left);
+                }
+            }
+            _ => {}
         }
-        _ => false,
     }
 }

@@ -1,19 +1,20 @@
 //! Helpers: what they do, what they return, what they call back. The table is `data/helper_protos.tsv`.
 
+use super::argument::Taker;
 use super::state::{Callback, Frame, Loaded, STACK_SZ, State};
 use super::value::{Kind, Pointer, Region, Sock, Value};
 use super::walk::{MAX_FRAMES, Refusal, Walker};
 use crate::object::MapDef;
-use crate::proto::{ArgKind, Effect, Proto, Returned, Returns};
+use crate::proto::{Agreed, ArgKind, Effect, Proto, Returned, Returns};
 use crate::reach::scalar::Scalar;
-use crate::uapi::{HelperId, MapType};
+use crate::uapi::{HelperId, MapType, ProgType};
 
 /// `MAX_ERRNO` of include/linux/err.h.
 const MAX_ERRNO: i64 = 4095;
 
 /// A call that is being checked.
 pub(super) struct Call {
-    pub(super) at: usize,
+    pub(super) taker: Taker,
     pub(super) helper: HelperId,
     pub(super) proto: &'static Proto,
     /// The map that was given.
@@ -22,8 +23,6 @@ pub(super) struct Call {
     pub(super) size: Option<u64>,
     /// The reference that an argument holds.
     pub(super) reference: u32,
-    /// Memory on the stack that is filled: frame, place, bytes.
-    pub(super) filled: Vec<(usize, i64, usize)>,
     /// What `r2` pointed to before the call, where that was 4 bytes of stack.
     key: Option<Key>,
 }
@@ -50,7 +49,7 @@ impl Call {
 
     /// What the call does beside returning something.
     fn take_effect(&self, name: &str, state: &mut State) -> Result<(), Refusal> {
-        for (number, off, byte_sz) in &self.filled {
+        for (number, off, byte_sz) in &self.taker.filled {
             if let Some(frame) = state.frame_at(*number) {
                 frame.smear(*off, *byte_sz, false);
             }
@@ -139,8 +138,16 @@ impl Walker<'_> {
         if state.lock.is_some() && !matches!(name, "spin_unlock" | "kptr_xchg") {
             return Err(Refusal::sure(format!("calls bpf_{name}() while it holds a lock")));
         }
-        let (key, filled) = (key_given(state), Vec::new());
-        let mut call = Call { at, helper, proto, map: None, size: None, reference: 0, filled, key };
+        // `may_access_direct_pkt_data()`: some types never, whatever the helper, some to any.
+        let packet = match self.prog_type {
+            ProgType::SOCK_OPS => Agreed::No,
+            ProgType::CGROUP_SOCKOPT => Agreed::All,
+            _ if proto.does(Effect::Packet) => Agreed::All,
+            _ => Agreed::No,
+        };
+        let taker = Taker { at, name: format!("bpf_{helper}()"), packet, filled: Vec::new() };
+        let key = key_given(state);
+        let mut call = Call { taker, helper, proto, map: None, size: None, reference: 0, key };
         for (kinds, reg) in proto.args.iter().zip(1u8..) {
             if !kinds.iter().any(|arg| arg.kind == ArgKind::Ignored) {
                 self.argument(&mut call, kinds, reg, state)?;
@@ -208,7 +215,7 @@ impl Walker<'_> {
             MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS => return self.unmodelled("maps in maps"),
             MapType::SOCKMAP | MapType::SOCKHASH => {
                 let id = self.fresh();
-                state.references.push((id, call.at));
+                state.references.push((id, call.taker.at));
                 return Value {
                     id,
                     reference: id,
@@ -282,7 +289,7 @@ impl Walker<'_> {
                 args[3] = handed;
             }
         }
-        let mut inside = if waits { state.clone() } else { State::new(Frame::new(0, call.at)) };
+        let mut inside = if waits { state.clone() } else { State::new(Frame::new(0, call.taker.at)) };
         inside.doubt = state.doubt || name == "loop" && state.reg(1).as_const() == Some(0);
         let callback = Callback { max: i64::from(waits), references: inside.references.len() };
         if waits {
@@ -290,7 +297,7 @@ impl Walker<'_> {
                 self.unmodelled("calls that are too deep");
                 return;
             }
-            inside.frames.push(Frame::new(state.frames.len(), call.at).into());
+            inside.frames.push(Frame::new(state.frames.len(), call.taker.at).into());
         }
         let frame = inside.frame_mut();
         frame.callback = Some(callback);

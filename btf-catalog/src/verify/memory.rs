@@ -2,6 +2,7 @@
 
 use super::Traits;
 use super::alu::MAX_VAR_OFF;
+use super::fields::Kept;
 use super::state::{Loaded, STACK_SZ, State};
 use super::value::{Kind, Pointer, Range, Region, Sock, Value};
 use super::walk::{Refusal, Walker};
@@ -42,10 +43,8 @@ impl Walker<'_> {
                 return Ok(self.context_value(access.off.saturating_add(pointer.off), byte_sz));
             }
             Region::MapValue { map } => {
-                self.map_value(map, access, pointer, false)?;
-                if self.has_special_fields(map) {
-                    let unknown = self.unmodelled("fields of map values that the kernel keeps");
-                    return Ok(if byte_sz == 8 { unknown } else { fresh });
+                if self.map_value(map, access, pointer, false)? {
+                    return Ok(opaque_load(access));
                 }
                 let known =
                     pointer.const_off().and_then(|place| self.frozen(map, place + access.off, byte_sz));
@@ -78,12 +77,7 @@ impl Walker<'_> {
                 store_stack(access, pointer, frame, value, state)
             }
             Region::Context => self.context_pointer(access.at, pointer),
-            Region::MapValue { map } => {
-                if self.has_special_fields(map) {
-                    self.unmodelled("fields of map values that the kernel keeps");
-                }
-                self.map_value(map, access, pointer, true)
-            }
+            Region::MapValue { map } => self.map_value(map, access, pointer, true).map(drop),
             Region::Kconfig { .. } => Err(Refusal::sure("writes to a configuration value")),
             Region::Mem { size, writable } => {
                 if !writable {
@@ -167,32 +161,43 @@ impl Walker<'_> {
         Ok(())
     }
 
-    /// Checks an access of a map's value.
+    /// Checks an access of a map's value; whether it touches what the kernel keeps there, of which nothing more is known.
     pub(super) fn map_value(
         &mut self,
         map: usize,
         access: Access,
         pointer: Pointer,
         write: bool,
-    ) -> Result<(), Refusal> {
-        let Some(def) = self.map(map) else { return Ok(()) };
+    ) -> Result<bool, Refusal> {
+        let Some(def) = self.map(map) else { return Ok(false) };
         let (forbidden, what) =
             if write { (F_RDONLY_PROG, "writes to") } else { (F_WRONLY_PROG, "reads from") };
-        if def.flags & forbidden != 0 {
+        // The kernel adds the flag for these itself (`dev_map_init_map()`).
+        let devices = [MapType::DEVMAP, MapType::DEVMAP_HASH].contains(&def.map_type);
+        if def.flags & forbidden != 0 || write && devices {
             return Err(Refusal::sure(format!("{what} the map {}, which programs may not", def.name)));
         }
         if def.value_size == 0 || def.map_type == MapType::ARENA {
-            return Ok(());
+            return Ok(false);
         }
         bounded(pointer, access, i64::from(def.value_size), access.base.vague)?;
-        // `struct bpf_spin_lock` has 4 bytes.
         let (low, high) = (pointer.off + access.off, pointer.off + access.off + access.byte_sz as i64);
         let (low, high) = (low + pointer.var.smin, high + pointer.var.umax as i64);
-        if self.locks(map).iter().any(|lock| low < lock + 4 && *lock < high) {
-            let sure = pointer.var.as_const().is_some() || !access.base.vague;
-            return Err(Refusal { why: "accesses the lock in a map's value".to_owned(), sure });
+        let Some(kept) = self.kept(map) else { return Ok(false) };
+        let sure = pointer.var.as_const().is_some() || !access.base.vague;
+        for field in kept.touched(low, high) {
+            let what = match field.kept {
+                Kept::Lock => "lock",
+                Kept::Timer if self.traits.keeps_timers == Some(true) => "timer",
+                _ => continue,
+            };
+            return Err(Refusal { why: format!("accesses the {what} in a map's value"), sure });
         }
-        Ok(())
+        let touches = !kept.is_whole() || kept.touched(low, high).next().is_some();
+        if touches {
+            self.unmodelled("fields of map values that the kernel keeps");
+        }
+        Ok(touches)
     }
 
     /// Bytes of a frozen map's value, as a number.
@@ -342,29 +347,38 @@ pub(super) fn in_packet(pointer: Pointer, access: Access, vague: bool) -> Result
     Ok(())
 }
 
-/// Checks a load from a socket. Which fields there are is a matter of the kernel.
+/// Checks a load from a socket (`check_sock_access()`).
 fn of_socket(sock: Sock, pointer: Pointer, access: Access) -> Result<(), Refusal> {
     let Some(off) = pointer.const_off() else {
         return Err(Refusal::doubtful("reads a socket at an offset that is not constant"));
     };
-    let off = off + access.off;
-    let end = off + access.byte_sz as i64;
-    let readable = match sock {
-        // struct bpf_sock: type, protocol, mark and priority are those of a full socket alone, and what lies at dst_port
-        // has padding behind it.
-        Sock::Common | Sock::Full => {
-            end <= 80
-                && access.byte_sz <= 4
-                && (sock == Sock::Full || !(8..24).contains(&off))
-                && (access.byte_sz == 4 || !(48..52).contains(&off))
-        }
-        Sock::Tcp => end <= 96,
-        Sock::Xdp => false,
+    let (off, byte_sz) = (off + access.off, access.byte_sz);
+    let (end, readable) = match sock {
+        Sock::Full => (80, of_full_socket(off, byte_sz)),
+        // type, protocol, mark and priority are those of a full socket alone.
+        Sock::Common => (80, !(8..24).contains(&off) && of_full_socket(off, byte_sz)),
+        // bytes_received and bytes_acked have 8 bytes.
+        Sock::Tcp => (112, byte_sz == if [80, 88].contains(&off) { 8 } else { 4 }),
+        Sock::Xdp => (4, byte_sz == 4),
     };
-    if off < 0 || !readable || off.rem_euclid(access.byte_sz as i64) != 0 {
-        return Err(Refusal::doubtful(format!("reads {} bytes at byte {off} of a socket", access.byte_sz)));
+    if (0..end).contains(&off) && readable && off.rem_euclid(byte_sz as i64) == 0 {
+        return Ok(());
     }
-    Ok(())
+    // What kernels will put behind the end is not known.
+    let why = format!("reads {byte_sz} bytes at byte {off} of a socket, which are no field that may be read");
+    Err(Refusal { why, sure: off < end })
+}
+
+/// Whether that many bytes of `struct bpf_sock` may be read at an aligned place (`bpf_sock_is_valid_access()`): of addresses
+/// any part, of some other fields their beginning, of the rest only the whole.
+fn of_full_socket(off: i64, byte_sz: usize) -> bool {
+    match off {
+        // dst_port, at 48, has 2 bytes, and 4 for programs that were built when it had.
+        4 | 8 | 12 | 24..=44 | 48 | 52..=72 | 76 => byte_sz <= 4,
+        49 => byte_sz == 1,
+        50 | 51 => false,
+        _ => byte_sz == 4,
+    }
 }
 
 /// The lowest and highest place of a stack that an access begins at, checked to lie on it

@@ -1,5 +1,7 @@
 //! Hand-made programs: what each is refused for, and what is not.
 
+mod memory;
+
 use super::*;
 use crate::btf::{Btf, BtfKind, TypeId};
 use crate::core::tests::Writer;

@@ -2,7 +2,7 @@
 
 use super::alu::alu;
 use super::branch::{Test, Ways};
-use super::fields::{fields, has_special_fields};
+use super::fields::Fields;
 use super::memory::Access;
 use super::numbers::numbers_that_matter;
 use super::state::{Covers, Frame, REGISTERS, State};
@@ -77,9 +77,8 @@ pub(super) struct Walker<'a> {
     /// References by instruction.
     pub(super) maps: HashMap<usize, (usize, Option<u32>)>,
     pub(super) externs: HashMap<usize, usize>,
-    special: Vec<bool>,
-    /// Places of spin locks in values, by map.
-    locks: Vec<Vec<i64>>,
+    /// What the kernel keeps in values, by map.
+    kept: Vec<Fields>,
     points: Vec<bool>,
     live: Vec<u16>,
     numbers: Vec<u16>,
@@ -108,11 +107,8 @@ impl<'a> Walker<'a> {
             prog_type: entry.kind.as_ref().map_or(ProgType::UNSPEC, |kind| kind.prog_type),
             maps: entry.map_refs.iter().map(|map| (map.insn_off, (map.map, map.value_off))).collect(),
             externs: entry.extern_refs.iter().map(|ext| (ext.insn_off, ext.ext)).collect(),
-            special: all_maps(object)
-                .map(|map| map.is_none_or(|map| has_special_fields(object, map)))
-                .collect(),
-            locks: all_maps(object)
-                .map(|map| map.map_or_else(Vec::new, |map| fields(object, map, "bpf_spin_lock")))
+            kept: all_maps(object)
+                .map(|map| map.map_or_else(Fields::unknown, |map| Fields::of(object, map)))
                 .collect(),
             points: meeting_points(insns),
             live: live_registers(insns),
@@ -226,13 +222,9 @@ impl<'a> Walker<'a> {
         self.ids
     }
 
-    pub(super) fn has_special_fields(&self, map: usize) -> bool {
-        self.special.get(map).copied().unwrap_or(true)
-    }
-
-    /// Where in its value the map of that number has spin locks.
-    pub(super) fn locks(&self, map: usize) -> &[i64] {
-        self.locks.get(map).map_or(&[], Vec::as_slice)
+    /// What the kernel keeps in values of the map of that number.
+    pub(super) fn kept(&self, map: usize) -> Option<&Fields> {
+        self.kept.get(map)
     }
 
     /// A map, by [`Region::Map`]'s number.

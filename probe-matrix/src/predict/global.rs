@@ -148,7 +148,6 @@ fn has_type_tag(btf: &Btf, pointer: TypeId) -> bool {
 
 /// What `__attribute__((btf_decl_tag("arg:…")))` says of an argument.
 fn argument_tags(btf: &Btf, func: TypeId, index: usize) -> impl Iterator<Item = &str> {
-    let tags = btf.own_ids().map(|id| btf.ty(id)).filter(|ty| ty.kind() == BtfKind::DeclTag);
-    let of = tags.filter(move |tag| tag.type_id() == func && tag.extra() == u32::try_from(index).ok());
-    of.filter_map(|tag| tag.name().strip_prefix("arg:"))
+    let of = btf.decl_tags(func).filter(move |(argument, _)| *argument == u32::try_from(index).ok());
+    of.filter_map(|(_, text)| text.strip_prefix("arg:"))
 }
