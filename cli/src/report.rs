@@ -179,6 +179,9 @@ pub struct ReasonEntry {
     pub explanation: &'static str,
     /// What to do.
     pub remedy: &'static str,
+    /// What to do where nothing but the kernel's files is at hand, if that is something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offline: Option<&'static str>,
     /// Whether it is no longer given.
     pub retired: bool,
 }
@@ -190,6 +193,7 @@ impl From<&'static ReasonRow> for ReasonEntry {
             title: &row.title,
             explanation: &row.explanation,
             remedy: &row.remedy,
+            offline: row.offline.as_deref(),
             retired: row.retired,
         }
     }

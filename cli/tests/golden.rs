@@ -5,7 +5,8 @@
 use portolan_cli::exit::Exit;
 use portolan_cli::render::preflight::{View, preflight};
 use portolan_cli::render::screen::Screen;
-use portolan_cli::render::{json, profile as view, text};
+use portolan_cli::render::{json, profile as view, scan, text};
+use portolan_cli::report::scan::ScanReport;
 use portolan_cli::report::{Document, PreflightReport, Summary};
 use probe_matrix::profile::NodeProfile;
 use probe_matrix::verdict::{ProgramVerdict, Reason, VariantVerdict, Verdict};
@@ -102,6 +103,27 @@ fn profiles() {
     let bad = plain.chars().find(|&c| (c.is_control() && c != '\n') || text::is_deceptive(c));
     assert_eq!(bad, None, "{plain}");
     check("profile/node.txt", &plain);
+}
+
+#[test]
+fn scans() {
+    let path = golden_dir().join("scan/kernels.json");
+    let written = fs::read(&path).unwrap();
+    let document: Document<ScanReport> = serde_json::from_slice(&written).unwrap();
+    let again = json::document(&document).unwrap();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &again).unwrap();
+    }
+    assert_eq!(again, fs::read(&path).unwrap());
+    let screen = Screen { columns: 100, color: false };
+    for (name, shown) in [
+        ("scan/kernels.table.txt", scan::table(&document.content, &screen)),
+        ("scan/kernels.wide.txt", scan::wide(&document.content, &screen)),
+    ] {
+        let bad = shown.chars().find(|&c| (c.is_control() && c != '\n') || text::is_deceptive(c));
+        assert_eq!(bad, None, "{shown}");
+        check(name, &shown);
+    }
 }
 
 #[test]

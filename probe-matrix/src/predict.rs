@@ -11,6 +11,7 @@ mod create;
 mod global;
 mod insns;
 mod kfunc;
+mod machine;
 mod map;
 mod memory;
 mod pair;
@@ -23,6 +24,7 @@ mod target;
 use crate::assess::{self, against};
 use crate::derive::{Condition, Offline, Place, condition};
 use crate::facts::{Evidence, Fact, Support};
+use crate::reasons;
 use crate::select::reason_of;
 use crate::verdict::{Check, Outcome, Reason, Stage, Verdict};
 use analysis::Open;
@@ -154,7 +156,8 @@ impl Predictor<'_> {
             relocated.iter().flat_map(|relocated| self.in_modules(reached, relocated)).collect();
         let open: BTreeSet<usize> = in_modules.iter().map(|(insn_off, _)| *insn_off).collect();
         checks.extend(in_modules.into_iter().map(|(_, check)| check));
-        checks.extend(relocated.iter().flat_map(|relocated| poison(reached, relocated, &open)));
+        let other = self.other_machine();
+        checks.extend(relocated.iter().flat_map(|relocated| poison(reached, relocated, &open, other)));
         checks.extend(create::maps(self.object, self.kernel));
         checks.extend(self.struct_ops(entry));
         let returns = self.returns(entry, reached);
@@ -223,7 +226,8 @@ impl Predictor<'_> {
 
     fn of(&self, needs: &EntryRequirements, reached: &Reached, at_least: Walk) -> Vec<Check> {
         let all = self.all;
-        let mut checks = assess::assess_on([needs], &all.maps, all.gpl_compatible, self.kernel);
+        let mut checks: Vec<Check> = self.machine(needs).into_iter().collect();
+        checks.extend(assess::assess_on([needs], &all.maps, all.gpl_compatible, self.kernel));
         checks.extend(left_to_loader(needs));
         checks.extend(conditions(needs, self.kernel));
         checks.extend(self.fragments(needs));
@@ -303,11 +307,19 @@ impl Predictor<'_> {
 
 /// Relocations without an answer: the verifier refuses what stands there, if it walks there. Not those of the
 /// instructions `open`, which may have one.
-fn poison(reached: &Reached, relocated: &RelocatedEntry, open: &BTreeSet<usize>) -> Vec<Check> {
+fn poison(
+    reached: &Reached,
+    relocated: &RelocatedEntry,
+    open: &BTreeSet<usize>,
+    other_machine: Option<&str>,
+) -> Vec<Check> {
     let check = |(relocated, why, walk): (&Relocated, &str, Walk)| {
-        let fact = Fact::new(Support::No, Evidence::Derived, "CO-RE").reason(why);
         let access = relocated.access.to_string();
-        against(Stage::Load, "PTL0301", access, "btf.vmlinux", Some(&fact), walk < Walk::Sure)
+        let machine = other_machine.filter(|_| access.starts_with("struct pt_regs."));
+        let why = machine.map_or_else(|| why.to_owned(), machine::built_for);
+        let fact = Fact::new(Support::No, Evidence::Derived, "CO-RE").reason(why);
+        let code = if machine.is_some() { "PTL0102" } else { "PTL0301" };
+        against(Stage::Load, code, access, "btf.vmlinux", Some(&fact), walk < Walk::Sure)
     };
     let poisoned = reached.reach.poisoned(relocated);
     poisoned.filter(|(relocated, ..)| !open.contains(&relocated.insn_off)).map(check).collect()
@@ -381,7 +393,7 @@ fn undecided(code: &str, requirement: String, name: &str, why: &str) -> Check {
 
 fn judge(checks: &[Check], stage: Stage) -> StageVerdict {
     let of = |outcome| checks.iter().filter(move |check| check.stage == stage && check.outcome == outcome);
-    let reasons = |outcome| of(outcome).map(reason_of).collect::<Vec<_>>();
+    let reasons = |outcome| of(outcome).map(reason_of).map(reasons::offline).collect::<Vec<_>>();
     if let Some(evidence) = of(Outcome::Fail).map(|check| check.evidence).max() {
         return StageVerdict { verdict: Verdict::Blocked, evidence, reasons: reasons(Outcome::Fail) };
     }

@@ -16,6 +16,8 @@ pub struct ReasonRow {
     pub explanation: String,
     /// What to do.
     pub remedy: String,
+    /// What to do where nothing but the kernel's files is at hand, if that is something else.
+    pub offline: Option<String>,
     /// Whether it is no longer given.
     #[serde(default)]
     pub retired: bool,
@@ -55,6 +57,12 @@ pub fn reason(code: &str, subject: impl Into<String>, message: impl Into<String>
     }
 }
 
+/// The reason, as it is told of a kernel that is known by its files alone.
+pub(crate) fn offline(reason: Reason) -> Reason {
+    let remedy = find(&reason.code).and_then(|row| row.offline.clone());
+    Reason { remedy: remedy.unwrap_or(reason.remedy), ..reason }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +73,7 @@ mod tests {
         for row in table() {
             assert!(row.code.len() == 7 && row.code.starts_with("PTL"), "{}", row.code);
             assert!(row.explanation.ends_with('.') && row.remedy.ends_with('.'), "{}", row.code);
+            assert!(row.offline.as_ref().is_none_or(|remedy| remedy.ends_with('.')), "{}", row.code);
             assert!(!row.title.is_empty());
         }
     }

@@ -116,7 +116,8 @@ impl Candidate {
     }
 }
 
-/// The reason that a failed or undecided check gives.
+/// Why a check does not pass. What its files tell of a kernel says it all; what a running one answered is told in words
+/// beside it.
 pub(crate) fn reason_of(check: &Check) -> Reason {
     let word = match check.support {
         Support::Yes => "there",
@@ -125,8 +126,12 @@ pub(crate) fn reason_of(check: &Check) -> Reason {
         Support::DeniedObserver => "not visible to this process",
         Support::Unknown => "not known",
     };
-    let detail = check.detail.as_deref().map_or_else(String::new, |detail| format!(" ({detail})"));
-    reason(&check.code, &check.fact, format!("{} is {word}{detail}", check.requirement))
+    let why = match &check.detail {
+        None => word.to_owned(),
+        Some(detail) if check.support == Support::No && check.evidence == Evidence::Derived => detail.clone(),
+        Some(detail) => format!("{word} ({detail})"),
+    };
+    reason(&check.code, &check.fact, format!("{}: {why}", check.requirement))
 }
 
 /// Picks the variant that the node gets: the first by rank that runs, else the first that is degraded.

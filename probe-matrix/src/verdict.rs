@@ -47,6 +47,12 @@ pub struct Reason {
     pub remedy: String,
 }
 
+/// A number of things: `1 argument`, `2 arguments`.
+pub(crate) fn count(number: u32, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// How one requirement met the facts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -9,12 +9,17 @@ use crate::report::ReasonEntry;
 pub fn one(reason: &ReasonEntry, screen: &Screen) -> String {
     let retired = if reason.retired { " (no longer given)" } else { "" };
     let title = labelled(reason.code, 0, &format!("{}{retired}", reason.title), 9, screen.columns);
+    let part = |heading: &str, text: &str| {
+        format!("\n{}\n{}", screen.paint(Tone::Strong, heading), paragraph(&lines(text), 0, screen.columns))
+    };
+    let offline = reason
+        .offline
+        .map_or(String::new(), |remedy| part("Where only the kernel's files are at hand", remedy));
     format!(
-        "{}\n{}\n{}\n{}",
+        "{}\n{}{}{offline}",
         title.replacen(reason.code, &screen.paint(Tone::Strong, reason.code), 1),
         paragraph(&lines(reason.explanation), 0, screen.columns),
-        screen.paint(Tone::Strong, "What to do"),
-        paragraph(&lines(reason.remedy), 0, screen.columns),
+        part("What to do", reason.remedy),
     )
 }
 

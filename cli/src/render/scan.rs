@@ -262,7 +262,7 @@ fn program(entry: &EntryNeeds, screen: &Screen) -> String {
             format!("{} in {}", count(stack.bytes as usize, "byte"), count(stack.frames as usize, "frame"))
         },
     );
-    let guarded = if entry.guarded { "some needs may be switched off when it is loaded" } else { "" };
+    let guarded = if entry.guarded { guarded(entry) } else { String::new() };
     for (label, content) in [
         ("type", format!("{kind}{attach_type}")),
         ("attaches to", entry.target.as_ref().map_or(String::new(), |_| target(entry))),
@@ -280,11 +280,33 @@ fn program(entry: &EntryNeeds, screen: &Screen) -> String {
         ("context faults", placed(&entry.context_faults)),
         ("CO-RE relocations", relocations),
         ("also", marks(entry).collect::<Vec<_>>().join(", ")),
-        ("guarded", guarded.to_owned()),
+        ("guarded", guarded),
     ] {
         text.push_str(&part(label, &content, 4, screen));
     }
     text
+}
+
+/// What the object's own tests may switch off when it is loaded.
+fn guarded(entry: &EntryNeeds) -> String {
+    let all = [
+        &entry.isa,
+        &entry.helpers,
+        &entry.kfuncs,
+        &entry.kconfigs,
+        &entry.ksyms,
+        &entry.maps,
+        &entry.arguments,
+        &entry.functions,
+    ];
+    let needs = all.into_iter().flatten().filter(|need| need.certainty != "sure");
+    let names: Vec<&str> = needs.map(|need| need.name.as_str()).collect();
+    if names.is_empty() {
+        "the object tests the kernel when it is loaded; none of these needs stands behind such a test"
+            .to_owned()
+    } else {
+        format!("may be switched off when it is loaded: {}", names.join(", "))
+    }
 }
 
 /// Needs with their places, and how surely each is reached where that is not certain.

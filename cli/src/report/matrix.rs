@@ -6,7 +6,7 @@ use btf_catalog::reach::Constants;
 use probe_matrix::derive::Offline;
 use probe_matrix::facts::Evidence;
 use probe_matrix::predict::EntryVerdict;
-use probe_matrix::verdict::{Reason, Verdict};
+use probe_matrix::verdict::{Outcome, Reason, Verdict};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -63,6 +63,41 @@ pub struct KernelVerdict {
     /// Why it is not `runs`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
+    /// What is taken for granted where it runs on evidence no better than `assumed`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assumes: Vec<Assumption>,
+}
+
+/// Something that a verdict takes for granted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Assumption {
+    /// What must hold.
+    pub requirement: String,
+    /// Why the kernel's files do not show that it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl KernelVerdict {
+    fn of(entry: &EntryVerdict) -> KernelVerdict {
+        let overall = entry.overall();
+        let taken = overall.verdict == Verdict::Runs && overall.evidence == Evidence::Assumed;
+        let assumed = entry
+            .checks
+            .iter()
+            .filter(|check| taken && check.outcome == Outcome::Pass && check.evidence == Evidence::Assumed);
+        let assumes = assumed
+            .map(|check| Assumption { requirement: check.requirement.clone(), why: check.detail.clone() })
+            .collect();
+        KernelVerdict {
+            verdict: overall.verdict,
+            load: entry.load.verdict,
+            attach: entry.attach.verdict,
+            evidence: overall.evidence,
+            reasons: overall.reasons,
+            assumes,
+        }
+    }
 }
 
 impl KernelEntry {
@@ -97,14 +132,7 @@ impl Matrix {
     pub fn judge(&mut self, kernel: KernelEntry, verdicts: &[Arc<EntryVerdict>]) {
         self.kernels.push(kernel);
         for (row, entry) in self.rows.iter_mut().zip(verdicts) {
-            let overall = entry.overall();
-            let verdict = KernelVerdict {
-                verdict: overall.verdict,
-                load: entry.load.verdict,
-                attach: entry.attach.verdict,
-                evidence: overall.evidence,
-                reasons: overall.reasons,
-            };
+            let verdict = KernelVerdict::of(entry);
             let known = row.verdicts.iter().rev().find(|known| ***known == verdict).map(Arc::clone);
             row.verdicts.push(known.unwrap_or_else(|| Arc::new(verdict)));
         }
@@ -112,7 +140,11 @@ impl Matrix {
 
     /// How many programs that are loaded unasked run on how many kernels, counted by pairs.
     pub fn summary(&self) -> Summary {
-        let cells = self.rows.iter().filter(|row| row.autoload).flat_map(|row| &row.verdicts);
-        Summary::of(cells.map(|cell| cell.verdict))
+        Summary::of(self.cells().map(|cell| cell.verdict))
+    }
+
+    /// The verdicts on programs that are loaded unasked.
+    pub fn cells(&self) -> impl Iterator<Item = &KernelVerdict> {
+        self.rows.iter().filter(|row| row.autoload).flat_map(|row| &row.verdicts).map(AsRef::as_ref)
     }
 }

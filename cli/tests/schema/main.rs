@@ -41,7 +41,7 @@ fn every_schema_names_its_own_kind() {
 #[test]
 fn golden_reports_are_valid() {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
-    let entries = ["", "/profile"].map(|sub| std::fs::read_dir(format!("{dir}{sub}")).unwrap());
+    let entries = ["", "/profile", "/scan"].map(|sub| std::fs::read_dir(format!("{dir}{sub}")).unwrap());
     let paths = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
     let documents: Vec<_> = paths.filter(|path| path.extension().is_some_and(|ext| ext == "json")).collect();
     assert!(documents.len() >= 4);

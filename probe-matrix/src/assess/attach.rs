@@ -6,7 +6,7 @@
 
 use super::{Checks, InTypes, against};
 use crate::facts::{Evidence, Fact, Support};
-use crate::verdict::Stage;
+use crate::verdict::{Stage, count};
 use btf_catalog::BtfKind;
 use btf_catalog::require::{EntryRequirements, Requirements};
 use serde_json::Value;
@@ -170,8 +170,13 @@ impl Checks<'_> {
             None => {
                 fact(Support::Unknown).reason("not in the kernel's BTF; a module without BTF may have it")
             }
-            Some(arguments) if entry.context.end_byte > arguments * 8 => fact(Support::Unknown)
-                .reason(format!("it has {arguments} arguments; byte {} is read", entry.context.end_byte)),
+            Some(arguments) if entry.context.end_byte > arguments * 8 => {
+                fact(Support::Unknown).reason(format!(
+                    "byte {} is read, and it has {}",
+                    entry.context.end_byte,
+                    count(arguments, "argument")
+                ))
+            }
             Some(_) if entry.context.more => fact(Support::Unknown)
                 .reason("the context goes where it was not followed; more may be read than it has"),
             Some(_) => fact(Support::Yes),
@@ -210,9 +215,11 @@ impl Checks<'_> {
                 let byte_sz = fact.value.as_ref().and_then(|value| value.get("byte_sz")?.as_u64());
                 let read = u64::from(entry.context.end_byte);
                 if fact.support == Support::Yes && byte_sz.is_none_or(|byte_sz| read > byte_sz) {
-                    let has = byte_sz.map_or_else(|| "an unknown number of".to_owned(), |sz| sz.to_string());
+                    let has = byte_sz.and_then(|byte_sz| u32::try_from(byte_sz).ok());
+                    let has =
+                        has.map_or_else(|| "an unknown number of bytes".to_owned(), |has| count(has, "byte"));
                     Fact { support: Support::Unknown, ..fact.clone() }
-                        .reason(format!("the event has {has} bytes; byte {read} is read"))
+                        .reason(format!("byte {read} is read, and the event has {has}"))
                 } else if fact.support == Support::Yes && entry.context.more {
                     Fact { support: Support::Unknown, ..fact.clone() }
                         .reason("the context goes where it was not followed; more may be read than it has")
@@ -230,7 +237,7 @@ impl Checks<'_> {
     /// function that ftrace does not reach is refused without `CONFIG_KPROBE_EVENTS_ON_NOTRACE` (`trace_kprobe.c`).
     fn symbol(&mut self, function: &str, by_ftrace: bool) {
         let name = format!("symbol.{function}");
-        let requirement = format!("function {function} can be traced");
+        let requirement = format!("tracing of function {function}");
         let Some(fact) = self.ground.fact(&name) else {
             self.ask(Stage::Attach, "PTL0204", requirement, &name, false);
             return;

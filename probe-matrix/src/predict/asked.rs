@@ -69,6 +69,8 @@ questions! {
         = |kernel| kernel.files.offered_at(*helper, place);
     /// [`Offline::tells_version`].
     tells_version() -> Option<bool> = |kernel| kernel.files.tells_version();
+    /// Its byte order, where its types tell it.
+    big_endian() -> Option<bool> = |kernel| kernel.types.map(|types| types.vmlinux().big_endian());
     /// Its machine, as `uname -m` prints it.
     arch() -> Option<String> = |kernel| kernel.files.kernel().arch.clone();
     /// [`Offline::call_frames`].

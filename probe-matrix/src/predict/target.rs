@@ -6,7 +6,7 @@ use super::{Predictor, told, undecided};
 use crate::assess::against;
 use crate::derive::{Arguments, Word};
 use crate::facts::{Evidence, Fact, Support};
-use crate::verdict::{Check, Stage};
+use crate::verdict::{Check, Stage, count};
 use btf_catalog::reach::Walk;
 use btf_catalog::require::EntryRequirements;
 
@@ -181,10 +181,10 @@ impl Predictor<'_> {
         ];
         let refused = refusals.into_iter().filter(|(refused, _)| *refused);
         let mut checks: Vec<Check> =
-            refused.map(|(_, why)| no("PTL0216", format!("function {target} can be traced"), why)).collect();
+            refused.map(|(_, why)| no("PTL0216", format!("tracing of function {target}"), why)).collect();
         if overridable.is_none() && (needs.sleepable || how == "fmod_ret" && !hooked) {
             let why = "whether it may be attached to in this way is not in the files";
-            checks.push(undecided("PTL0216", format!("function {target} can be traced"), "btf.vmlinux", why));
+            checks.push(undecided("PTL0216", format!("tracing of function {target}"), "btf.vmlinux", why));
         }
         if kernel.has_symbol(target) == Some(false) {
             let why = "in the kernel's types, but without an address of its own";
@@ -215,7 +215,7 @@ fn arguments_read(
     let mut checks = Vec::new();
     let read = needs.context.end_byte;
     if read > words * 8 {
-        let why = format!("{target} has {} arguments; byte {read} of them is read", arguments.count);
+        let why = format!("byte {read} is read, and {target} has {}", count(arguments.count, "argument"));
         checks.push(of_arguments(needs, &why));
     }
     let number = |word: u32| word < arguments.words && arguments.word(word).is_some_and(Word::is_number);
