@@ -46,7 +46,7 @@ use std::sync::{Arc, RwLockReadGuard};
 pub(crate) use touched::{Touched, touched};
 
 /// Why an entry could not be relocated at all: the object contradicts itself, or the kernel's types contradict each other.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("relocation of instruction {insn_off} ({access}): {what}")]
 pub struct CoreError {
     /// Index of the instruction in the linked entry.
@@ -136,6 +136,10 @@ pub struct Relocator<'a> {
     visits: Visits,
 }
 
+/// The answers to an entry's relocations. An entry for which two kernels give equal answers is relocated alike on both.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answered(Vec<(Resolved, Found)>);
+
 /// What relocations that are answered together know of each other.
 struct Together<'a> {
     local: &'a Btf,
@@ -184,6 +188,38 @@ impl<'a> Relocator<'a> {
         Ok(relocated.remove(0))
     }
 
+    /// The answers alone, for [`Relocator::relocate_by`]. `None` where they do not decide how the entry is relocated:
+    /// something cannot be answered, or relocations of the object that are not the entry's have a say.
+    pub fn answered(&mut self, entry: &Entry) -> Option<Answered> {
+        let local = self.object.btf.as_ref().filter(|_| self.text_open.is_empty())?;
+        let mut together = Together::new(local, self.target);
+        let records = in_order(entry).map(|(_, record)| {
+            let answer = self.answer(record, &mut together).ok()?;
+            Some((answer.resolved, answer.found))
+        });
+        let answered = records.collect::<Option<_>>().map(Answered);
+        together.learned_by(self.target);
+        answered
+    }
+
+    /// What [`Relocator::relocate`] makes of an entry that has these answers.
+    pub fn relocate_by(&self, entry: &Entry, answered: &Answered) -> Result<RelocatedEntry, CoreError> {
+        let mut insns = entry.insns.clone();
+        let mut outcomes = vec![None; entry.core_relos.len()];
+        let local = self.object.btf.as_ref();
+        for ((at, record), &(resolved, found)) in in_order(entry).zip(&answered.0) {
+            let insn_off = record.byte_off as usize / INSN_SZ;
+            let access = local.map(|local| self.object.accesses.of(self.object, local, record));
+            // What was answered could be read.
+            let Some(Ok(access)) = access else { continue };
+            let answer = Answer { ty: record.type_id, access, resolved, found, settled: true };
+            let fail = |what| CoreError { insn_off, access: answer.access.text.to_string(), what };
+            let poisoned = patch::patch(&mut insns, insn_off, &resolved).map_err(fail)?;
+            outcomes[at] = Some(answer.relocated(insn_off, poisoned));
+        }
+        Ok(RelocatedEntry { insns, outcomes: outcomes.into_iter().flatten().collect() })
+    }
+
     /// Applies the relocations of entries that are loaded together.
     ///
     /// Relocations are answered in the order of the object's records. Candidates that one of them rules out stay ruled
@@ -207,8 +243,7 @@ impl<'a> Relocator<'a> {
         }
         queue.sort_by_key(|(record, _)| record.order);
         let target = self.target;
-        let mut together =
-            Together { local, known: target.answers().read(), learned: Vec::new(), narrowed: HashMap::new() };
+        let mut together = Together::new(local, target);
         let mut outcomes: Vec<Vec<_>> =
             entries.iter().map(|entry| vec![None; entry.core_relos.len()]).collect();
         let mut settled = Vec::new();
@@ -237,9 +272,7 @@ impl<'a> Relocator<'a> {
             }
             last = Some((record.order, answer));
         }
-        let Together { known, learned, .. } = together;
-        drop(known);
-        target.answers().learn(learned);
+        together.learned_by(target);
         if !settled.is_empty() {
             self.text_open.retain(|at| !settled.contains(at));
         }
@@ -296,6 +329,25 @@ impl<'a> Relocator<'a> {
             }
         }
         Ok(Answer { ty, access, resolved, found: place, settled })
+    }
+}
+
+/// An entry's relocations in the order of the object's records, each with its place among the entry's.
+fn in_order(entry: &Entry) -> impl Iterator<Item = (usize, &CoreReloRecord)> {
+    let mut records: Vec<_> = entry.core_relos.iter().enumerate().collect();
+    records.sort_by_key(|(_, record)| record.order);
+    records.into_iter()
+}
+
+impl<'a> Together<'a> {
+    fn new(local: &'a Btf, target: &'a TargetBtf) -> Together<'a> {
+        Together { local, known: target.answers().read(), learned: Vec::new(), narrowed: HashMap::new() }
+    }
+
+    /// Keeps what was learned for whoever asks next.
+    fn learned_by(self, target: &TargetBtf) {
+        drop(self.known);
+        target.answers().learn(self.learned);
     }
 }
 

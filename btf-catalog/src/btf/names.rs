@@ -27,10 +27,13 @@ impl Space {
     }
 }
 
+/// A type's id, and where its name is among the strings.
+type Named = [u32; 2];
+
 /// How a BTF's own types of one name space are found by name.
 pub(super) enum NameIndex {
     /// The named types, whose names ascend with their ids.
-    Sorted(Vec<TypeId>),
+    Sorted(Vec<Named>),
     /// Any order.
     Hashed(NameTable),
 }
@@ -52,36 +55,39 @@ impl NameIndex {
         name: &'a str,
     ) -> impl Iterator<Item = TypeId> + use<'a> {
         let (exact, flavoured, chain) = match self {
-            NameIndex::Sorted(ids) => {
-                let (exact, flavoured) = with_name(btf, ids, name.as_bytes());
+            NameIndex::Sorted(sorted) => {
+                let (exact, flavoured) = with_name(btf, sorted, name.as_bytes());
                 (exact, flavoured, None)
             }
             NameIndex::Hashed(table) => (&[][..], &[][..], Some(table.chain(name))),
         };
-        exact.iter().chain(flavoured).copied().chain(chain.into_iter().flatten())
+        let ids = exact.iter().chain(flavoured).map(|[id, _]| TypeId(*id));
+        ids.chain(chain.into_iter().flatten())
     }
 }
 
 /// The types of a name space that have a name, ascending.
-fn named(btf: &Btf, space: Space) -> Vec<TypeId> {
+fn named(btf: &Btf, space: Space) -> Vec<Named> {
     let wanted: [bool; 128] =
         std::array::from_fn(|raw_kind| Space::of(BtfKind::from_raw(raw_kind as u8)) == space);
     let most: u32 = (0..128).filter(|raw_kind| wanted[*raw_kind]).map(|raw_kind| btf.counts[raw_kind]).sum();
-    let mut named = vec![TypeId::VOID; most as usize + 1];
+    let mut named = vec![[0; 2]; most as usize + 1];
     let mut count = 0;
     // Gathered without a branch that depends on the kind, since kinds come in no order.
     for (index, off) in btf.offsets.iter().enumerate().skip(usize::from(btf.base.is_none())) {
         let word = |at: usize| u32_at(&btf.data, *off as usize + at, btf.big_endian);
-        named[count] = TypeId(btf.first_id + index as u32);
-        count += usize::from(wanted[(word(4) >> 24 & INFO_KIND) as usize] & (word(0) != 0));
+        let name_off = word(0);
+        named[count] = [btf.first_id + index as u32, name_off];
+        let of_space = wanted[(word(4) >> 24 & INFO_KIND) as usize];
+        count += usize::from(of_space) * usize::from(name_off != 0);
     }
     named.truncate(count);
     named
 }
 
 /// Whether the names of these types ascend and none is empty.
-fn is_sorted(btf: &Btf, named: &[TypeId]) -> bool {
-    let mut names = named.iter().map(|id| btf.strings_from(btf.ty(*id).name_off()));
+fn is_sorted(btf: &Btf, named: &[Named]) -> bool {
+    let mut names = named.iter().map(|[_, name_off]| btf.strings_from(*name_off));
     let Some(mut last) = names.next().filter(|first| !matches!(first, [] | [0, ..])) else {
         return named.is_empty();
     };
@@ -90,13 +96,14 @@ fn is_sorted(btf: &Btf, named: &[TypeId]) -> bool {
 
 /// Among sorted types those whose name is `name`, and those whose name continues it with `___`. Between the two lie names
 /// such as `foo_bar`.
-fn with_name<'a>(btf: &Btf, sorted: &'a [TypeId], name: &[u8]) -> (&'a [TypeId], &'a [TypeId]) {
-    let at = |id: &TypeId| btf.name_bytes(btf.ty(*id).name_off());
-    let from = &sorted[sorted.partition_point(|id| at(id) < name)..];
-    let (exact, rest) = from.split_at(from.iter().take_while(|id| at(id) == name).count());
-    let flavoured = |id: &&TypeId| at(id).strip_prefix(name).is_some_and(|rest| rest.starts_with(b"___"));
-    let before = |id: &TypeId| {
-        let full = at(id);
+fn with_name<'a>(btf: &Btf, sorted: &'a [Named], name: &[u8]) -> (&'a [Named], &'a [Named]) {
+    let at = |[_, name_off]: &Named| btf.name_bytes(*name_off);
+    let from = &sorted[sorted.partition_point(|named| at(named) < name)..];
+    let (exact, rest) = from.split_at(from.iter().take_while(|named| at(named) == name).count());
+    let flavoured =
+        |named: &&Named| at(named).strip_prefix(name).is_some_and(|rest| rest.starts_with(b"___"));
+    let before = |named: &Named| {
+        let full = at(named);
         let (head, tail) = full.split_at(full.len().min(name.len()));
         (head, tail) < (name, b"___")
     };
@@ -115,14 +122,13 @@ pub(super) struct NameTable {
 impl NameTable {
     const END: u32 = u32::MAX;
 
-    fn build(btf: &Btf, named: &[TypeId]) -> NameTable {
+    fn build(btf: &Btf, named: &[Named]) -> NameTable {
         let mut table = NameTable {
             heads: vec![Self::END; named.len().next_power_of_two()],
             entries: Vec::with_capacity(named.len()),
         };
         // Backwards, so that each chain ascends.
-        for id in named.iter().rev() {
-            let name_off = btf.ty(*id).name_off();
+        for &[id, name_off] in named.iter().rev() {
             let name = btf.strings_from(name_off);
             if matches!(name, [] | [0, ..]) {
                 continue;
@@ -130,7 +136,7 @@ impl NameTable {
             let hash = hash_to_nul(name).unwrap_or_else(|| hash(essential_name(btf.string(name_off))));
             let bucket = table.bucket(hash);
             let next = std::mem::replace(&mut table.heads[bucket], table.entries.len() as u32);
-            table.entries.push((*id, next));
+            table.entries.push((TypeId(id), next));
         }
         table
     }

@@ -2,6 +2,8 @@
 //!
 //! It has to touch every word of the types, so it is written for good BTF: of names and references it keeps the largest
 //! alone, without a branch on the kind, and where one of these is out of bounds a second walk finds the type to blame.
+//! Kinds and numbers of elements come in no order that a processor could foresee: the words of a small type, which nine in
+//! ten are, are therefore looked at side by side, whatever they are, and where a type ends is computed from its `info`.
 
 use super::header::Header;
 use super::{Btf, BtfError, TypeId};
@@ -34,6 +36,76 @@ struct Shape {
     first_refers: u32,
     /// The second word of an element is a reference.
     second_refers: u32,
+}
+
+/// Words of a type that are looked at side by side.
+const SIDE: usize = 12;
+/// Numbers of elements that are told apart there, from 0 on: as many as fit.
+const FEW: usize = 5;
+/// Kinds that are told apart there: more than there are.
+const KINDS: usize = 32;
+
+/// Which of a type's first words are names and which are references, as masks.
+#[derive(Clone, Copy)]
+struct Words {
+    names: [u32; SIDE],
+    refers: [u32; SIDE],
+}
+
+/// By raw kind and number of elements. A kind that this build does not know has a name of its own and nothing else.
+static WORDS: [[Words; FEW]; KINDS] = words();
+
+const fn words() -> [[Words; FEW]; KINDS] {
+    let shapes = shapes();
+    let mut words = [[Words { names: [0; SIDE], refers: [0; SIDE] }; FEW]; KINDS];
+    let mut raw = 0;
+    while raw < KINDS {
+        let shape = shapes[raw];
+        let mut vlen = 0;
+        while vlen < FEW {
+            let of_type = &mut words[raw][vlen];
+            of_type.names[0] = u32::MAX;
+            of_type.refers[2] = shape.refers;
+            let byte_sz = shape.fixed + shape.each * vlen;
+            let mut at = TYPE_SZ;
+            while at + 8 <= byte_sz && byte_sz <= SIDE * 4 {
+                of_type.names[at / 4] = shape.names;
+                of_type.refers[at / 4] = shape.first_refers;
+                of_type.refers[at / 4 + 1] = shape.second_refers;
+                at += shape.stride;
+            }
+            vlen += 1;
+        }
+        raw += 1;
+    }
+    words
+}
+
+/// Words that always follow `btf_type`, two bits a kind.
+const FIXED: u64 = two_bits_a_kind(false);
+/// Words of an element, two bits a kind.
+const EACH: u64 = two_bits_a_kind(true);
+
+const fn two_bits_a_kind(of_element: bool) -> u64 {
+    let shapes = shapes();
+    let (mut bits, mut raw) = (0, 0);
+    while raw < shapes.len() {
+        let Shape { fixed, each, .. } = shapes[raw];
+        if fixed > 0 {
+            let words = if of_element { each } else { fixed - TYPE_SZ } / 4;
+            assert!(raw < KINDS && words < 4);
+            bits |= (words as u64) << (raw * 2);
+        }
+        raw += 1;
+    }
+    bits
+}
+
+/// Bytes of a type of a known kind.
+fn byte_sz_of(info: u32) -> usize {
+    let twice_kind = info >> 23 & (KINDS as u32 * 2 - 2);
+    let words = |bits: u64| (bits >> twice_kind & 3) as usize;
+    TYPE_SZ + 4 * (words(FIXED) + words(EACH) * (info & INFO_VLEN) as usize)
 }
 
 /// By raw kind. `void`, which no type may have, and what this build does not know have `fixed` 0.
@@ -117,6 +189,7 @@ impl Btf {
     fn walk_in_order<const BIG: bool>(&mut self, data: &[u8], header: &Header) -> Result<Largest, BtfError> {
         let types = &data[..header.types.end];
         let mut largest = Largest::default();
+        let (mut names, mut refers) = ([0; SIDE], [0; SIDE]);
         let mut at = header.types.start;
         while at < types.len() {
             let left = &types[at..];
@@ -128,18 +201,17 @@ impl Btf {
             let raw_kind = (info >> 24 & INFO_KIND) as usize;
             let vlen = (info & INFO_VLEN) as usize;
             let shape = &SHAPES[raw_kind];
-            let (fixed, each) = match shape.fixed {
+            let byte_sz = match shape.fixed {
                 0 if raw_kind == 0 => return Err(bad("has kind 0".to_owned())),
                 0 => {
                     let Some((fixed, each)) = header.layout_of(data, raw_kind as u8) else {
                         self.stopped = Some((TypeId(self.type_count()), raw_kind as u8));
                         break;
                     };
-                    (TYPE_SZ + fixed, each)
+                    TYPE_SZ + fixed + each * vlen
                 }
-                fixed => (fixed, shape.each),
+                _ => byte_sz_of(info),
             };
-            let byte_sz = fixed + each * vlen;
             let Some(ty) = left.get(..byte_sz) else {
                 let name = BtfKind::from_raw(raw_kind as u8).name();
                 return Err(bad(format!("{name} of {byte_sz} bytes, {} are left", left.len())));
@@ -149,10 +221,22 @@ impl Btf {
                 self.enums.push(TypeId(self.type_count()));
             }
             self.offsets.push(at as u32);
-            largest = look_at::<BIG>(shape, ty, largest);
+            match left.first_chunk::<{ SIDE * 4 }>() {
+                Some(side) if byte_sz <= side.len() && shape.fixed > 0 => {
+                    let words = &WORDS[raw_kind % KINDS][vlen.min(FEW - 1)];
+                    for index in 0..SIDE {
+                        let word = word::<BIG>(side, index);
+                        names[index] = names[index].max(word & words.names[index]);
+                        refers[index] = refers[index].max(word & words.refers[index]);
+                    }
+                }
+                _ => largest = look_at::<BIG>(shape, ty, largest),
+            }
             at += byte_sz;
         }
-        Ok(largest)
+        let names = names.into_iter().fold(largest.name, u32::max);
+        let refers = refers.into_iter().fold(largest.refer, u32::max);
+        Ok(Largest { name: names, refer: refers })
     }
 
     /// The error for a name or a reference out of bounds: the first type that has one.
