@@ -63,7 +63,7 @@ proptest! {
 
     #[test]
     fn in_whatever_order_kernels_come(kernels in proptest::collection::vec(kernel(), 1..8)) {
-        let mut predictions = Predictions::new(OBJECTS.iter().map(|object| (object, None)));
+        let predictions = Predictions::new(OBJECTS.iter().map(|object| (object, None)));
         for (kernel, loaded_modules) in kernels {
             let kernel = Offline::new(&kernel);
             let remembered = predictions.on(&kernel, loaded_modules.as_ref());

@@ -8,6 +8,7 @@
 mod analysis;
 mod asked;
 mod create;
+mod decided;
 mod global;
 mod insns;
 mod kfunc;
@@ -103,7 +104,7 @@ impl EntryVerdict {
 
 /// Predicts every entry of an object as if it were loaded alone, by libbpf and with all capabilities.
 pub fn predict(object: &BpfObject, kernel: &Offline, options: &Options) -> Vec<EntryVerdict> {
-    let mut predictions = Predictions::new([(object, options.constants.clone())]);
+    let predictions = Predictions::new([(object, options.constants.clone())]);
     let verdicts = predictions.on(kernel, options.loaded_modules.as_ref());
     drop(predictions);
     verdicts.into_iter().flatten().map(Arc::unwrap_or_clone).collect()

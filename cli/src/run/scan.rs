@@ -22,6 +22,7 @@ use std::io::{ErrorKind, Write};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Threads that read kernels: each has one in memory, with its modules.
 const THREADS: usize = 4;
@@ -136,8 +137,8 @@ fn parse(args: &ScanArgs, finds: &Finds) -> Result<Vec<Parsed>, Failure> {
     Ok(parsed)
 }
 
-/// Judges every program that was found on every kernel that was given. Kernels are shared out among threads, neighbours
-/// to the same one: what they have in common is decided once. A kernel that cannot be read costs itself.
+/// Judges every program that was found on every kernel that was given. Each thread takes the next kernel; what kernels
+/// have in common is decided once for all threads. A kernel that cannot be read costs itself.
 fn judge_all(
     args: &ScanArgs,
     finds: &Finds,
@@ -152,21 +153,30 @@ fn judge_all(
         return Err(bad_input(anyhow!("no program was found that could be judged on a kernel")));
     }
     let kernels = Kernels::named(&args.kernels, args.store.as_deref())?;
-    let programs: Vec<_> = objects.iter().map(|(_, parsed)| *parsed).collect();
+    let programs = objects.iter().map(|(_, (object, constants))| (object, Some(constants.clone())));
+    let predictions = Predictions::new(programs);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut judged = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(source) = kernels.sources.get(at) else { return judged };
+            judged.push((at, judge(source, &kernels, &predictions)));
+        }
+    };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-    let shares = kernels.sources.chunks(kernels.sources.len().div_ceil(threads).max(1));
-    let judged: Vec<_> = std::thread::scope(|scope| {
-        let (kernels, programs) = (&kernels, &programs);
-        let judge = |share| scope.spawn(move || judge(share, kernels, programs));
-        let threads: Vec<_> = shares.map(judge).collect();
+    let mut judged: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads
             .into_iter()
             .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
             .collect()
     });
+    // The order of threads must not show.
+    judged.sort_by_key(|(at, _)| *at);
     let mut matrix = Matrix::new(objects.iter().map(|(digest, parsed)| (digest.as_str(), *parsed)));
     let mut failed = Vec::new();
-    for (judged, named) in judged {
+    for (judged, named) in judged.into_iter().flat_map(|(_, judged)| judged) {
         match judged {
             Ok((kernel, verdicts)) => matrix.judge(kernel, &verdicts),
             Err(error) => failed.push((error, named)),
@@ -191,30 +201,22 @@ fn judge_all(
 /// A kernel with the verdicts on all programs, or why there are none; and whether it was named, not only in the store.
 type Judged = (anyhow::Result<(KernelEntry, Vec<Arc<EntryVerdict>>)>, bool);
 
-/// Judges the programs on the kernels of a thread's share, one after the other: no more than one is in memory.
-fn judge(sources: &[Source], kernels: &Kernels, programs: &[&(BpfObject, Constants)]) -> Vec<Judged> {
-    let objects = programs.iter().map(|(object, constants)| (object, Some(constants.clone())));
-    let mut predictions = Predictions::new(objects);
-    let mut judged = Vec::new();
-    for source in sources {
-        let named = matches!(source, Source::Files(_));
-        let read = match kernels.read(source, kernel::Options::ALL) {
-            Ok(read) => read,
-            Err(error) => {
-                judged.push((Err(error), named));
-                continue;
-            }
-        };
-        for kernel in &read {
-            let offline = Offline::new(kernel);
-            let verdicts = kernels::check(&offline).map(|()| {
-                let verdicts = predictions.on(&offline, None).into_iter().flatten().collect();
-                (KernelEntry::of(&offline), verdicts)
-            });
-            judged.push((verdicts, named));
-        }
-    }
-    judged
+/// Judges the programs on the kernels of a source.
+fn judge(source: &Source, kernels: &Kernels, predictions: &Predictions) -> Vec<Judged> {
+    let named = matches!(source, Source::Files(_));
+    let read = match kernels.read(source, kernel::Options::ALL) {
+        Ok(read) => read,
+        Err(error) => return vec![(Err(error), named)],
+    };
+    let judge = |kernel| {
+        let offline = Offline::new(kernel);
+        let verdicts = kernels::check(&offline).map(|()| {
+            let verdicts = predictions.on(&offline, None).into_iter().flatten().collect();
+            (KernelEntry::of(&offline), verdicts)
+        });
+        (verdicts, named)
+    };
+    read.iter().map(judge).collect()
 }
 
 /// Writes each object to a file named after it and its digest. A file that is there already is kept: the same bytes are

@@ -12,6 +12,7 @@ use probe_matrix::predict::Predictions;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const TIMES: usize = 11;
 const VERDICTS: usize = 3;
@@ -136,17 +137,8 @@ impl Case for Matrix {
     fn turn(&self, peer: &str) -> Result<Turn, String> {
         let kernels = kernels()?;
         match peer {
-            "portolan, one thread" => repeat(VERDICTS, || judge(&parsed()?, &kernels)),
-            "portolan, two threads" => repeat(VERDICTS, || {
-                let objects = parsed()?;
-                // Neighbours have most in common.
-                let (older, newer) = kernels.split_at(kernels.len() / 2);
-                std::thread::scope(|scope| {
-                    let newer = scope.spawn(|| judge(&objects, newer));
-                    let older = judge(&objects, older)?;
-                    Ok(older + newer.join().map_err(|_| "a thread panicked")??)
-                })
-            }),
+            "portolan, one thread" => repeat(VERDICTS, || judge(1, &parsed()?, &kernels)),
+            "portolan, two threads" => repeat(VERDICTS, || judge(2, &parsed()?, &kernels)),
             "portolan, relocation alone" => repeat(VERDICTS, || {
                 let objects = parsed()?;
                 let mut answered = 0;
@@ -160,14 +152,24 @@ impl Case for Matrix {
     }
 }
 
-fn judge(objects: &[BpfObject], kernels: &[PathBuf]) -> Result<usize, String> {
-    let mut predictions = Predictions::new(objects.iter().map(|object| (object, None)));
-    let mut verdicts = 0;
-    for path in kernels {
-        let kernel = Kernel { btf: Some(read(path)?.into()), ..Kernel::default() };
-        verdicts += predictions.on(&Offline::new(&kernel), None).iter().map(Vec::len).sum::<usize>();
-    }
-    Ok(verdicts)
+/// Judges on threads that share what was decided, each with the next kernel.
+fn judge(threads: usize, objects: &[BpfObject], kernels: &[PathBuf]) -> Result<usize, String> {
+    let predictions = Predictions::new(objects.iter().map(|object| (object, None)));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut verdicts = 0;
+        while let Some(path) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let kernel = Kernel { btf: Some(read(path)?.into()), ..Kernel::default() };
+            verdicts += predictions.on(&Offline::new(&kernel), None).iter().map(Vec::len).sum::<usize>();
+        }
+        Ok::<usize, String>(verdicts)
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let others =
+            others.into_iter().map(|other| other.join().map_err(|_| "a thread panicked".to_owned())?);
+        others.fold(work(), |sum, other| Ok(sum? + other?))
+    })
 }
 
 fn bpftool() -> Result<(), String> {

@@ -13,6 +13,7 @@ use btf_catalog::{BtfKind, HelperId, ProgType, TypeId};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Makes of each row a question, the type of its answer, and the method of [`Asked`] that asks it.
 macro_rules! questions {
@@ -161,26 +162,38 @@ pub(super) struct Book {
 
 impl Book {
     fn number(&mut self, question: Question) -> u32 {
-        let next = self.asked.len() as u32;
-        let number = *self.numbers.entry(question.clone()).or_insert(next);
-        if number == next {
-            self.asked.push((question, Vec::new()));
+        if let Some(number) = self.numbers.get(&question) {
+            return *number;
         }
+        let number = self.asked.len() as u32;
+        self.numbers.insert(question.clone(), number);
+        self.asked.push((question, Vec::new()));
         number
+    }
+
+    /// The number of an answer to the question of that number.
+    fn note(&mut self, question: u32, answer: Answer) -> u32 {
+        let given = &mut self.asked[question as usize].1;
+        let known = given.iter().position(|known| *known == answer);
+        let number = known.unwrap_or_else(|| {
+            given.push(answer);
+            given.len() - 1
+        });
+        number as u32
     }
 }
 
 /// A question and the answer that it got, by their numbers in the [`Book`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Step {
-    question: u32,
-    answer: u32,
+    pub(super) question: u32,
+    pub(super) answer: u32,
 }
 
 /// One kernel, to be asked.
 pub(super) struct Asked<'k, 'b> {
     kernel: KernelFiles<'k>,
-    book: &'b RefCell<Book>,
+    book: &'b Mutex<Book>,
     /// What was asked of this kernel, by question.
     seen: RefCell<Vec<Seen>>,
     trail: RefCell<Trail>,
@@ -201,42 +214,39 @@ struct Trail {
 }
 
 impl<'k, 'b> Asked<'k, 'b> {
-    pub(super) fn new(kernel: KernelFiles<'k>, book: &'b RefCell<Book>) -> Asked<'k, 'b> {
+    pub(super) fn new(kernel: KernelFiles<'k>, book: &'b Mutex<Book>) -> Asked<'k, 'b> {
         Asked { kernel, book, seen: RefCell::default(), trail: RefCell::default() }
     }
 
+    /// The book, for as long as it takes to look something up: other threads want it too.
+    fn book(&self) -> MutexGuard<'b, Book> {
+        // What it has is whole whenever another thread can have died.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ask(&self, question: Question) -> Answer {
-        let question = self.book.borrow_mut().number(question);
+        let question = self.book().number(question);
         let answer = self.answer(question);
         let mut trail = self.trail.borrow_mut();
         let last = &mut self.seen.borrow_mut()[question as usize].trail;
         if std::mem::replace(last, trail.number) != trail.number {
             trail.steps.push(Step { question, answer });
         }
-        self.book.borrow().asked[question as usize].1[answer as usize].clone()
-    }
-
-    /// Whether the kernel answers a question of the book so.
-    pub(super) fn answers_as(&self, step: Step) -> bool {
-        self.answer(step.question) == step.answer
+        self.book().asked[question as usize].1[answer as usize].clone()
     }
 
     /// The kernel's answer to a question of the book. It is found out once.
-    fn answer(&self, question: u32) -> u32 {
+    pub(super) fn answer(&self, question: u32) -> u32 {
         let mut seen = self.seen.borrow_mut();
         let at = question as usize;
         if seen.len() <= at {
             seen.resize(at + 1, Seen::default());
         }
         *seen[at].answer.get_or_insert_with(|| {
-            let (question, given) = &mut self.book.borrow_mut().asked[at];
-            let answer = question.put_to(&self.kernel);
-            let known = given.iter().position(|known| *known == answer);
-            let number = known.unwrap_or_else(|| {
-                given.push(answer);
-                given.len() - 1
-            });
-            number as u32
+            // Some answers take long to find, such as the first about modules.
+            let asked = self.book().asked[at].0.clone();
+            let answer = asked.put_to(&self.kernel);
+            self.book().note(question, answer)
         })
     }
 

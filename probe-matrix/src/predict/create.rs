@@ -283,7 +283,7 @@ mod tests {
     use crate::derive::Offline;
     use crate::predict::asked::KernelFiles;
     use btf_catalog::kernel::Kernel;
-    use std::cell::RefCell;
+    use std::sync::Mutex;
 
     const NO_PREALLOC: u32 = 1;
 
@@ -291,7 +291,7 @@ mod tests {
         let kernel = Kernel::default();
         let files = Offline::new(&kernel);
         let (files, book) =
-            (KernelFiles { files: &files, types: None, loaded_modules: None }, RefCell::default());
+            (KernelFiles { files: &files, types: None, loaded_modules: None }, Mutex::default());
         let kernel = Asked::new(files, &book);
         let mut of = Making { btf: None, kernel: &kernel, map, checks: Vec::new() };
         of.look();

@@ -6,27 +6,28 @@
 //! through. The next kernel is asked the same questions, without the rules: where it answers alike, the verdict is the one
 //! that was [`Decided`]. Nothing else of a kernel reaches a verdict, since rules see it through [`Asked`] alone.
 
-use super::asked::{Asked, Book, KernelFiles, Step};
+use super::asked::{Asked, Book, KernelFiles};
+use super::decided::Decided;
 use super::reached::Reached;
 use super::{EntryVerdict, Predictor, resolve_externs};
 use crate::derive::Offline;
 use crate::facts::Support;
 use btf_catalog::BpfObject;
-use btf_catalog::core::{CoreError, RelocatedEntry, Relocator, StructOpsLink};
+use btf_catalog::core::{Answered, CoreError, RelocatedEntry, Relocator, StructOpsLink};
 use btf_catalog::object::Entry;
 use btf_catalog::reach::Constants;
 use btf_catalog::require::{self, Requirements};
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
-/// Predicts the same objects for one kernel after the other, and decides only what was not decided for any before.
+/// Predicts the same objects for kernel after kernel, and decides only what was not decided for any before. Threads share
+/// it: each with a kernel of its own, they take turns at the objects.
 ///
 /// What is kept grows with the number of different verdicts and of differently relocated entries, not of kernels, and is
 /// bounded. The verdicts are those of [`predict`](super::predict), whatever the order of the kernels.
 pub struct Predictions<'a> {
-    book: RefCell<Book>,
-    objects: Vec<Remembered<'a>>,
+    book: Mutex<Book>,
+    objects: Vec<Mutex<Remembered<'a>>>,
 }
 
 impl<'a> Predictions<'a> {
@@ -38,20 +39,42 @@ impl<'a> Predictions<'a> {
             all: require::derive(object),
             situations: Vec::new(),
         };
-        Predictions { book: RefCell::default(), objects: objects.into_iter().map(remembered).collect() }
+        let objects = objects.into_iter().map(remembered).map(Mutex::new).collect();
+        Predictions { book: Mutex::default(), objects }
     }
 
     /// The verdicts on all entries, object by object, each as if it were loaded alone, by libbpf and with all
     /// capabilities. `loaded_modules` is as in [`Options`](super::Options).
     pub fn on(
-        &mut self,
+        &self,
         kernel: &Offline,
         loaded_modules: Option<&BTreeSet<String>>,
     ) -> Vec<Vec<Arc<EntryVerdict>>> {
         let types = kernel.types_with(loaded_modules);
         let kernel = KernelFiles { files: kernel, types: types.as_ref(), loaded_modules };
         let asked = Asked::new(kernel, &self.book);
-        self.objects.iter_mut().map(|object| object.on(&kernel, &asked)).collect()
+        let mut verdicts = vec![Vec::new(); self.objects.len()];
+        let mut left: Vec<usize> = (0..self.objects.len()).collect();
+        while let Some(&first) = left.first() {
+            let before = left.len();
+            left.retain(|&at| {
+                let mut object = match self.objects[at].try_lock() {
+                    Ok(object) => object,
+                    // What is remembered is whole whenever another thread can have died.
+                    Err(TryLockError::Poisoned(object)) => object.into_inner(),
+                    Err(TryLockError::WouldBlock) => return true,
+                };
+                verdicts[at] = object.on(&kernel, &asked);
+                false
+            });
+            if left.len() == before {
+                // Other threads are at all that are left.
+                left.remove(0);
+                let mut object = self.objects[first].lock().unwrap_or_else(PoisonError::into_inner);
+                verdicts[first] = object.on(&kernel, &asked);
+            }
+        }
+        verdicts
     }
 }
 
@@ -73,12 +96,24 @@ pub(super) struct Situation {
     pub(super) struct_ops: Option<StructOpsLink>,
 }
 
-/// The relocated forms of an entry. There are none where a kernel's types are not known.
-type Forms<'a> = Vec<(Option<Result<RelocatedEntry, CoreError>>, Form<'a>)>;
+/// The relocated forms of an entry, by what they come from.
+type Forms<'a> = Vec<(Relocation, Form<'a>)>;
+
+/// What decides how an entry is relocated.
+#[derive(PartialEq)]
+enum Relocation {
+    /// The kernel's types are not known: it is not.
+    None,
+    /// The answers to its relocations.
+    By(Answered),
+    /// Not these alone: what came out.
+    To(Result<RelocatedEntry, CoreError>),
+}
 
 /// What is known of an entry's relocated form.
-#[derive(Default)]
 struct Form<'a> {
+    /// `None` where a kernel's types are not known.
+    relocated: Option<Result<RelocatedEntry, CoreError>>,
     /// What its instructions say for themselves, once they were looked at.
     reached: Option<Reached<'a>>,
     decided: Decided,
@@ -97,65 +132,62 @@ impl<'a> Remembered<'a> {
         let link = |types| StructOpsLink::new(object, types, kernel.modules_whole());
         let situation = Situation { constants, struct_ops: kernel.types.map(link) };
         let no_entry_yet = || object.entries.iter().map(|_| Vec::new()).collect();
-        let (situation, entries) = recall(&mut self.situations, situation, no_entry_yet);
+        let (situation, entries) = recall(&mut self.situations, situation, |_| no_entry_yet());
         let mut relocator = kernel.types.map(|types| Relocator::new(object, types));
         let verdict = |(entry, forms): (&'a Entry, &mut Forms<'a>)| {
-            let relocated = relocator.as_mut().map(|relocator| relocator.relocate(entry));
-            let (relocated, Form { reached, decided }) = recall(forms, relocated, Form::default);
-            decided.find(asked).unwrap_or_else(|| {
-                let predictor = Predictor { object, kernel: asked, situation, all: &self.all };
-                let reached = reached.get_or_insert_with(|| {
-                    let relocated = relocated.as_ref().and_then(|relocated| relocated.as_ref().ok());
-                    Reached::new(object, entry, relocated, &situation.constants)
-                });
-                asked.begin_trail();
-                let verdict = Arc::new(predictor.entry(reached, relocated.as_ref()));
-                push(&mut decided.0, (asked.trail(), Arc::clone(&verdict)));
-                verdict
-            })
+            let relocation = match relocator.as_mut() {
+                None => Relocation::None,
+                Some(relocator) => match relocator.answered(entry) {
+                    Some(answered) => Relocation::By(answered),
+                    None => Relocation::To(relocator.relocate(entry)),
+                },
+            };
+            let (_, form) = recall(forms, relocation, |relocation| Form {
+                relocated: match relocation {
+                    Relocation::None => None,
+                    Relocation::By(answered) => {
+                        relocator.as_ref().map(|relocator| relocator.relocate_by(entry, answered))
+                    }
+                    Relocation::To(relocated) => Some(relocated.clone()),
+                },
+                reached: None,
+                decided: Decided::default(),
+            });
+            let Form { relocated, reached, decided } = form;
+            if let Some(verdict) = decided.find(asked) {
+                return verdict;
+            }
+            let predictor = Predictor { object, kernel: asked, situation, all: &self.all };
+            let reached = reached.get_or_insert_with(|| {
+                let relocated = relocated.as_ref().and_then(|relocated| relocated.as_ref().ok());
+                Reached::new(object, entry, relocated, &situation.constants)
+            });
+            asked.begin_trail();
+            let verdict = Arc::new(predictor.entry(reached, relocated.as_ref()));
+            decided.insert(&asked.trail(), Arc::clone(&verdict));
+            verdict
         };
         object.entries.iter().zip(entries).map(verdict).collect()
     }
 }
 
-/// So many situations of an object, forms of an entry and verdicts on a form are kept. Forms that have a number of the
+/// So many situations of an object and forms of an entry are kept. Forms that have a number of the
 /// kernel's own in them, a type's or a function's, are other ones on every kernel.
 const MOST: usize = 64;
 
-/// What was kept under a key; kernels come in series, so that the key of the last call is tried first.
-fn recall<K: PartialEq, V>(kept: &mut Vec<(K, V)>, key: K, fresh: impl FnOnce() -> V) -> (&K, &mut V) {
-    match kept.iter().rposition(|(known, _)| *known == key) {
-        Some(at) => {
-            let last = kept.len() - 1;
-            kept.swap(at, last);
+/// What was kept under a key, in place of what was not wanted for long; kernels come in series, so that the key of the last
+/// call is tried first.
+fn recall<K: PartialEq, V>(kept: &mut Vec<(K, V)>, key: K, fresh: impl FnOnce(&K) -> V) -> (&K, &mut V) {
+    if let Some(at) = kept.iter().rposition(|(known, _)| *known == key) {
+        let last = kept.len() - 1;
+        kept.swap(at, last);
+    } else {
+        if kept.len() == MOST {
+            kept.remove(0);
         }
-        None => push(kept, (key, fresh())),
+        let value = fresh(&key);
+        kept.push((key, value));
     }
     let (key, value) = kept.last_mut().expect("one was pushed or found");
     (key, value)
-}
-
-/// Adds what is likely to be wanted next, in place of what was not for long.
-fn push<T>(kept: &mut Vec<T>, last: T) {
-    if kept.len() == MOST {
-        kept.remove(0);
-    }
-    kept.push(last);
-}
-
-/// Verdicts with the answers that led to them. What is asked next depends on what was answered before and on nothing else,
-/// so that no more than one of them fits a kernel.
-#[derive(Default)]
-struct Decided(Vec<(Box<[Step]>, Arc<EntryVerdict>)>);
-
-impl Decided {
-    /// The verdict that the kernel's answers lead to, if any before led there.
-    fn find(&mut self, kernel: &Asked) -> Option<Arc<EntryVerdict>> {
-        let fits = |(steps, _): &(Box<[Step]>, _)| steps.iter().all(|step| kernel.answers_as(*step));
-        let at = self.0.iter().rposition(fits)?;
-        let last = self.0.len() - 1;
-        // The next kernel is likely to be alike.
-        self.0.swap(at, last);
-        Some(Arc::clone(&self.0[last].1))
-    }
 }

@@ -8,7 +8,7 @@ use btf_catalog::require::{self, ContextReads, EntryRequirements, IsaFeature};
 use btf_catalog::verify::{Subject, Traits, Verified, verify};
 use btf_catalog::{BpfObject, HelperId};
 use std::cell::{OnceCell, RefCell};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// `goto +0`: what stands for an instruction that is not looked at.
 const NOTHING: Insn = Insn { code: 0x05, dst: 0, src: 0, off: 0, imm: 0 };
@@ -24,7 +24,7 @@ pub(super) struct Reached<'a> {
     pub(super) reach: Reach,
     perhaps: OnceCell<EntryRequirements>,
     surely: OnceCell<EntryRequirements>,
-    verified: RefCell<Vec<(Traits, Rc<Verified>)>>,
+    verified: RefCell<Vec<(Traits, Arc<Verified>)>>,
 }
 
 impl<'a> Reached<'a> {
@@ -54,13 +54,13 @@ impl<'a> Reached<'a> {
     }
 
     /// What the verifier finds by its own analysis, where it is of these traits. `constants` are those that the entry was reached with.
-    pub(super) fn verified(&self, constants: &Constants, traits: Traits) -> Rc<Verified> {
+    pub(super) fn verified(&self, constants: &Constants, traits: Traits) -> Arc<Verified> {
         if let Some((_, known)) = self.verified.borrow().iter().find(|(of, _)| *of == traits) {
-            return Rc::clone(known);
+            return Arc::clone(known);
         }
         let subject = Subject { object: self.object, entry: self.entry, insns: &self.insns, constants };
-        let verified = Rc::new(verify(subject, traits));
-        self.verified.borrow_mut().push((traits, Rc::clone(&verified)));
+        let verified = Arc::new(verify(subject, traits));
+        self.verified.borrow_mut().push((traits, Arc::clone(&verified)));
         verified
     }
 
