@@ -95,10 +95,11 @@ const MAX_RECORD_SZ: u64 = 1 << 20;
 const MAX_PACK_SZ: u64 = MAX_BTF_SZ as u64;
 /// A pack over another kernel that is at most this large ends the search for a better one.
 const SMALL_PACK_SZ: usize = 4 << 10;
-/// Bytes that a longer chain has to save for each pack more.
-const WORTH_A_STEP: usize = 4 << 10;
-/// Kernels that are tried as a base.
-const TRIED: usize = 4;
+/// Bytes that a longer chain has to save for each pack more, where a kernel is the first of its series: all others of it,
+/// and later series, will be as deep or deeper.
+const WORTH_A_STEP: usize = 32 << 10;
+/// The same where the series is known.
+const WORTH_A_STEP_WITHIN: usize = 6 << 10;
 /// Unpacked kernels that are kept for the next pack over them.
 const REMEMBERED: usize = 4;
 
@@ -215,7 +216,7 @@ impl Store {
         {
             return Ok(Added { record: known.clone(), known: true, written: 0 });
         }
-        let bases = nearest(&record, &listing.records);
+        let bases = bases(&record, &listing.records);
         let mut written = 0;
         for (name, bytes) in parts {
             let packed = self.pack_part(&name, &bytes, &record, &bases);
@@ -268,19 +269,20 @@ impl Store {
         let ours = if name == record::BTF { Unpacked::btf(bytes) } else { Unpacked::other(bytes) };
         let mut best: Option<(Vec<Digest>, Vec<u8>)> = None;
         let mut tried = BTreeSet::new();
-        for (base, part) in bases.iter().filter_map(|base| Some((base, base.parts.get(name)?))) {
-            // A base leaves room: one of another series for the kernels of this one, and one of this series for those
-            // that are nearer still.
-            let most = if series(base) == series(record) { MAX_DEPTH - 1 } else { MAX_DEPTH - 2 };
+        let first = !bases.iter().any(|base| series(base) == series(record));
+        let worth = if first { WORTH_A_STEP } else { WORTH_A_STEP_WITHIN };
+        // The first of a series leaves room for all the others.
+        let most = if first { MAX_DEPTH - 3 } else { MAX_DEPTH - 1 };
+        for part in bases.iter().filter_map(|base| base.parts.get(name)) {
             let chain = &part.packs[..part.packs.len().min(most)];
-            if tried.len() == TRIED || !tried.insert(chain) {
+            if !tried.insert(chain) {
                 continue;
             }
             // A base that is damaged is none.
             let Ok(base) = self.unpack(chain) else { continue };
             let packed = pack::pack(&ours, Some(&base))?;
             // Each pack of a chain is time whenever the kernel is asked for, which a few bytes are not worth.
-            let cost = |chain: &[Digest], packed: &[u8]| packed.len() + chain.len() * WORTH_A_STEP;
+            let cost = |chain: &[Digest], packed: &[u8]| packed.len() + chain.len() * worth;
             if best.as_ref().is_none_or(|(known, best)| cost(chain, &packed) < cost(known, best)) {
                 best = Some((chain.to_vec(), packed));
             }
@@ -484,31 +486,48 @@ fn series(record: &Record) -> Option<Vec<u64>> {
     record.release.as_deref().map(|release| numbers(release).into_iter().take(2).collect())
 }
 
-/// The kernels that `record` is probably most like, the most likely first: same machine, nearest series, same words in
-/// the release (flavour, distribution); within a series the nearest version, of another one the shortest chain.
-fn nearest<'a>(record: &Record, others: &'a [Record]) -> Vec<&'a Record> {
+/// Kernels of one series that are tried as a base, and of others.
+const TRIED: usize = 3;
+
+/// The kernels that `record` may be packed over, the first to be tried first.
+///
+/// Of its own series, as far as that has kernels of the same machine: the one of the shortest chain, and the nearest
+/// versions; those whose releases have the same words (flavour, distribution) before others. Else, of each of the
+/// nearest series, the one of the shortest chain.
+fn bases<'a>(record: &Record, others: &'a [Record]) -> Vec<&'a Record> {
     let words = |release: &str| -> Vec<String> {
         let words = release.split(|c: char| !c.is_ascii_alphanumeric());
         words.filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic())).map(str::to_owned).collect()
     };
-    let release = record.release.as_deref().unwrap_or_default();
-    let (ours, our_words, our_series) = (numbers(release), words(release), series(record));
+    let release = |record: &'a Record| record.release.as_deref().unwrap_or_default();
+    let our_release = record.release.as_deref().unwrap_or_default();
+    let (ours, our_words, our_series) = (numbers(our_release), words(our_release), series(record));
+    let depth = |other: &Record| other.parts.get(record::BTF).map_or(usize::MAX, |part| part.packs.len());
+    let mut others: Vec<_> = others.iter().filter(|other| other.id() != record.id()).collect();
+    if others.iter().any(|other| other.arch == record.arch) {
+        others.retain(|other| other.arch == record.arch);
+    }
     // Series have no distance but how many there are in between: 6.19 stands beside 7.0.
-    let all: BTreeSet<_> = others.iter().map(series).chain([our_series.clone()]).collect();
+    let all: BTreeSet<_> = others.iter().map(|other| series(other)).chain([our_series.clone()]).collect();
     let place = |series: &Option<Vec<u64>>| all.iter().position(|other| other == series).unwrap_or_default();
     let our_place = place(&our_series);
-    let mut others: Vec<_> = others.iter().filter(|other| other.id() != record.id()).collect();
-    others.sort_by_cached_key(|other| {
-        let release = other.release.as_deref().unwrap_or_default();
-        let theirs = numbers(release);
-        let distance = |at: usize| {
-            let number = |of: &[u64]| of.get(at).copied().unwrap_or_default();
-            number(&ours).abs_diff(number(&theirs))
-        };
-        let away = our_place.abs_diff(place(&series(other)));
-        let depth = other.parts.get(record::BTF).map_or(usize::MAX, |part| part.packs.len());
-        let near = if away == 0 { [distance(2), distance(3)] } else { [0, 0] };
-        (other.arch != record.arch, away, words(release) != our_words, near, depth)
+    let away = |other: &Record| our_place.abs_diff(place(&series(other)));
+    others.sort_by_cached_key(|other| (away(other), words(release(other)) != our_words, depth(other)));
+    let within: Vec<_> = others.iter().copied().filter(|other| away(other) == 0).collect();
+    if within.is_empty() {
+        let mut seen = BTreeSet::new();
+        others.retain(|other| seen.insert(series(other)));
+        others.truncate(TRIED);
+        return others;
+    }
+    let mut near = within.clone();
+    near.sort_by_cached_key(|other| {
+        let theirs = numbers(release(other));
+        let number = |of: &[u64], at: usize| of.get(at).copied().unwrap_or_default();
+        let distance = [2, 3].map(|at| number(&ours, at).abs_diff(number(&theirs, at)));
+        (words(release(other)) != our_words, distance)
     });
-    others
+    let mut bases = vec![within[0]];
+    bases.extend(near.into_iter().filter(|other| other.id() != within[0].id()).take(TRIED - 1));
+    bases
 }

@@ -26,7 +26,7 @@ use types::Context;
 pub const MAX_BTF_SZ: usize = 128 << 20;
 
 /// Longest chain of packs: one that stands alone, and packs over packs over it.
-pub const MAX_DEPTH: usize = 6;
+pub const MAX_DEPTH: usize = 10;
 
 const MAGIC: [u8; 4] = *b"PTLP";
 const VERSION: u8 = 1;
