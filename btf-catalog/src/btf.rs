@@ -5,6 +5,7 @@
 //! (without the `___flavour`): in the types themselves where they are sorted by name, through a hash table where they are
 //! not. Which of the two it is, is found out at the first look-up and shared by all threads.
 
+mod distilled;
 mod header;
 mod names;
 mod types;

@@ -105,12 +105,11 @@ impl<'a> Offline<'a> {
             let Some(vmlinux) = &self.vmlinux else { return modules };
             for (name, module) in &self.kernel.modules {
                 let Some(bytes) = module.btf.clone() else { continue };
-                if module.btf_base.is_some() {
-                    let why = "its types stand over a base of their own, which is not looked at";
-                    modules.notes.push(format!("module {name}: {why}"));
-                    continue;
-                }
-                match Btf::parse_split(bytes, vmlinux.vmlinux()) {
+                let parsed = match module.btf_base.clone() {
+                    Some(base) => Btf::parse_distilled(bytes, base, vmlinux.vmlinux()),
+                    None => Btf::parse_split(bytes, vmlinux.vmlinux()),
+                };
+                match parsed {
                     Ok(btf) => modules.types.push((name.clone(), Arc::new(btf))),
                     Err(error) => {
                         modules.notes.push(format!("module {name}: its BTF cannot be parsed: {error}"));
@@ -354,7 +353,7 @@ mod tests {
         };
         let broken = empty.slice(..20);
         let modules = [("good", module(&empty, None)), ("broken", module(&broken, None))];
-        let modules = modules.into_iter().chain([("foreign", module(&empty, Some(&empty)))]);
+        let modules = modules.into_iter().chain([("outside", module(&empty, Some(&empty)))]);
         let kernel = Kernel {
             btf: Some(empty.clone()),
             modules: modules.map(|(name, module)| (name.to_owned(), module)).collect(),
@@ -363,9 +362,9 @@ mod tests {
         };
         let offline = Offline::new(&kernel);
         let names: Vec<&str> = offline.modules().iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!((names, offline.modules_whole()), (vec!["good"], false));
+        assert_eq!((names, offline.modules_whole()), (vec!["good", "outside"], false));
         let notes = offline.notes();
-        assert!(notes.len() == 2 && notes[0].contains("broken") && notes[1].contains("foreign"), "{notes:?}");
+        assert!(notes.len() == 1 && notes[0].contains("broken"), "{notes:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use super::header::Header;
 use super::{Btf, BtfError, TypeId};
-use crate::raw::{BtfKind, INFO_KIND, INFO_VLEN, TYPE_SZ};
+use crate::raw::{BtfKind, INFO_KIND, INFO_VLEN, TYPE_SZ, u32_at};
 
 /// The largest string offset and type id that were seen.
 #[derive(Clone, Copy, Default)]
@@ -273,4 +273,44 @@ fn look_at<const BIG: bool>(shape: &Shape, ty: &[u8], mut largest: Largest) -> L
         rest = rest.get(shape.stride..).unwrap_or_default();
     }
     largest
+}
+
+/// Puts other names and references into the type that `bytes` begin with; the kind is the error if it is unknown.
+pub(super) fn rewrite(
+    bytes: &mut [u8],
+    big_endian: bool,
+    name: impl Fn(u32) -> u32,
+    refer: impl Fn(u32) -> u32,
+) -> Result<(), u8> {
+    let info = u32_at(bytes, 4, big_endian);
+    let raw_kind = (info >> 24 & INFO_KIND) as u8;
+    let (shape, vlen) = (&SHAPES[raw_kind as usize], (info & INFO_VLEN) as usize);
+    if shape.fixed == 0 {
+        return Err(raw_kind);
+    }
+    let mut change = |off: usize, to: &dyn Fn(u32) -> u32| {
+        let word = to(u32_at(bytes, off, big_endian));
+        bytes[off..off + 4].copy_from_slice(&if big_endian {
+            word.to_be_bytes()
+        } else {
+            word.to_le_bytes()
+        });
+    };
+    change(0, &name);
+    if shape.refers != 0 {
+        change(8, &refer);
+    }
+    let end = shape.fixed + shape.each * vlen;
+    for off in (TYPE_SZ..end).step_by(shape.stride.max(1)) {
+        if shape.names != 0 {
+            change(off, &name);
+        }
+        if shape.first_refers != 0 {
+            change(off, &refer);
+        }
+        if shape.second_refers != 0 {
+            change(off + 4, &refer);
+        }
+    }
+    Ok(())
 }
