@@ -84,6 +84,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it says that this file is damaged.
+    fn is_of(&self, file: &str) -> bool {
+        matches!(self, StoreError::Damaged { path, .. } if path == file)
+    }
+
     pub(crate) fn damaged(path: &str, what: impl Into<String>) -> StoreError {
         StoreError::Damaged { path: path.to_owned(), what: what.into() }
     }
@@ -212,7 +217,7 @@ impl Store {
         }
         if let Some(known) = listing.records.iter().find(|known| known.id() == record.id())
             && same_content(known, &record)
-            && self.missing(known)?.is_empty()
+            && self.check_packs(known).is_ok()
         {
             return Ok(Added { record: known.clone(), known: true, written: 0 });
         }
@@ -237,24 +242,27 @@ impl Store {
             .map_err(|error| StoreError::damaged(&record_path(&record), error.to_string()))?;
         self.backend.write(&record_path(&record), &text)?;
         // Somebody may have pruned what this kernel is packed over.
-        if let Some(gone) = self.missing(&record)?.pop() {
-            return Err(StoreError::damaged(
-                &gone,
-                "it went away while a kernel over it was added: add again",
-            ));
+        if let Err(gone) = self.check_packs(&record) {
+            let what = format!("what it is packed over went away while it was added, add it again: {gone}");
+            return Err(StoreError::damaged(&record_path(&record), what));
         }
         Ok(Added { record, known: false, written })
     }
 
-    fn missing(&self, record: &Record) -> Result<Vec<String>, StoreError> {
-        let mut missing = Vec::new();
-        for digest in record.parts.values().flat_map(|part| &part.packs) {
-            let path = pack_path(digest);
-            if self.backend.read(&path, MAX_PACK_SZ)?.is_none() {
-                missing.push(path);
-            }
+    /// What is wrong with the packs of a kernel, the first that is missing or damaged.
+    fn check_packs(&self, record: &Record) -> Result<(), StoreError> {
+        packs_of([record]).iter().try_for_each(|path| self.pack(path).map(drop))
+    }
+
+    /// The bytes of a pack, which its name is the digest of.
+    fn pack(&self, path: &str) -> Result<Vec<u8>, StoreError> {
+        let packed = self.backend.read(path, MAX_PACK_SZ)?;
+        let packed = packed.ok_or_else(|| StoreError::damaged(path, "it is missing"))?;
+        if path.rsplit('/').next() == Some(Digest::of(&packed).as_str()) {
+            Ok(packed)
+        } else {
+            Err(StoreError::damaged(path, "its bytes have another digest than its name says"))
         }
-        Ok(missing)
     }
 
     /// The chain of packs that a part is packed over, and its pack.
@@ -296,7 +304,7 @@ impl Store {
             _ => Some(pack::pack(&ours, None)?),
         };
         Ok(match (best, alone) {
-            (Some((chain, packed)), Some(alone)) if packed.len() < alone.len() / 3 => (chain, packed),
+            (Some((chain, packed)), Some(alone)) if packed.len() < alone.len() / 3 * 2 => (chain, packed),
             (Some(best), None) => best,
             (_, alone) => (Vec::new(), alone.unwrap_or_default()),
         })
@@ -313,11 +321,7 @@ impl Store {
         let (from, mut base) = known.map_or((0, None), |(len, unpacked)| (len, Some(unpacked)));
         for (at, digest) in chain.iter().enumerate().skip(from) {
             let path = pack_path(digest);
-            let packed = self.backend.read(&path, MAX_PACK_SZ)?;
-            let packed = packed.ok_or_else(|| StoreError::damaged(&path, "it is missing"))?;
-            if Digest::of(&packed) != *digest {
-                return Err(StoreError::damaged(&path, "its bytes have another digest than its name says"));
-            }
+            let packed = self.pack(&path)?;
             let unpacked = pack::unpack(&packed, base.as_deref())
                 .map_err(|error| StoreError::damaged(&path, error.to_string()))?;
             let unpacked = Arc::new(unpacked);
@@ -362,52 +366,53 @@ impl Store {
         parts::kernel_of(record, &parts).map_err(|what| StoreError::damaged(&record_path(record), what))
     }
 
-    /// Reads everything and tells what is damaged.
+    /// Reads everything and tells what is damaged: kernels, and packs that no kernel needs.
     pub fn verify(&self) -> Result<Verified, StoreError> {
         let listing = self.list()?;
         let kernels = listing.records.len();
+        let needed = packs_of(&listing.records);
         let mut damage: Vec<_> = listing.damaged.into_iter().map(|error| (None, error)).collect();
         for record in listing.records {
             if let Err(error) = self.kernel(&record) {
                 damage.push((Some(record), error));
             }
         }
+        let packs = self.backend.list(PACKS)?;
+        let unneeded = packs.into_iter().map(|file| file.path).filter(|path| !needed.contains(path));
+        damage.extend(unneeded.filter_map(|path| Some((None, self.pack(&path).err()?))));
         Ok(Verified { kernels, damage })
     }
 
-    /// What pruning would remove: the kernels that `selected` says, and files that no other kernel needs.
+    /// What pruning would remove: the kernels that `selected` says, and files that no other kernel needs. With `damaged`,
+    /// what cannot be read goes too: kernels, their records where these cannot be read themselves, packs.
     ///
     /// A file younger than `grace` may belong to a kernel that is being added right now, and stays.
     pub fn prunable(
         &self,
         selected: impl Fn(&Record) -> bool,
+        damaged: bool,
         grace: Duration,
     ) -> Result<Pruned, StoreError> {
-        let listing = self.list()?;
-        let (records, kept): (Vec<_>, Vec<_>) = listing.records.into_iter().partition(selected);
-        let needed: BTreeSet<String> = kept
-            .iter()
-            .flat_map(|record| record.parts.values())
-            .flat_map(|part| &part.packs)
-            .map(pack_path)
-            .collect();
-        let of_removed: BTreeSet<String> = records
-            .iter()
-            .flat_map(|record| record.parts.values())
-            .flat_map(|part| &part.packs)
-            .map(pack_path)
-            .collect();
-        let old = |file: &Stored| file.age.is_some_and(|age| age >= grace) || of_removed.contains(&file.path);
-        let mut files = self.backend.list("packs")?;
+        let mut listing = self.list()?;
+        let mut files = Vec::new();
+        if damaged {
+            let unreadable = |file: &Stored| listing.damaged.iter().any(|error| error.is_of(&file.path));
+            files.extend(self.backend.list("kernels")?.into_iter().filter(unreadable));
+            listing.damaged.retain(|error| !files.iter().any(|file| error.is_of(&file.path)));
+        }
+        let goes = |record: &Record| selected(record) || damaged && self.kernel(record).is_err();
+        let (records, kept): (Vec<_>, Vec<_>) = listing.records.into_iter().partition(goes);
+        let (needed, of_removed) = (packs_of(&kept), packs_of(&records));
+        let old = |file: &Stored| file.age.is_some_and(|age| age >= grace);
         // What a record needs that cannot be read cannot be told.
-        let told = listing.damaged.is_empty();
-        files.retain(|file| told && !needed.contains(&file.path) && old(file));
-        files.extend(
-            self.backend
-                .list(backend::UNFINISHED)?
-                .into_iter()
-                .filter(|file| file.age.is_some_and(|age| age >= grace)),
-        );
+        if listing.damaged.is_empty() {
+            let packs = self.backend.list(PACKS)?.into_iter().filter(|file| !needed.contains(&file.path));
+            let goes = |file: &Stored| {
+                of_removed.contains(&file.path) || old(file) || damaged && self.pack(&file.path).is_err()
+            };
+            files.extend(packs.filter(goes));
+        }
+        files.extend(self.backend.list(backend::UNFINISHED)?.into_iter().filter(old));
         if !records.is_empty() {
             // Those about other kernels go too: they can be found out again.
             files.extend(self.backend.list(answers::ANSWERS)?);
@@ -457,9 +462,18 @@ fn record_path(record: &Record) -> String {
     format!("kernels/{}.json", record.id())
 }
 
+/// Where packs lie in a store.
+const PACKS: &str = "packs";
+
 fn pack_path(digest: &Digest) -> String {
     let digest = digest.as_str();
-    format!("packs/{}/{digest}", &digest[..2])
+    format!("{PACKS}/{}/{digest}", &digest[..2])
+}
+
+/// Where the packs of some kernels lie.
+fn packs_of<'a>(records: impl IntoIterator<Item = &'a Record>) -> BTreeSet<String> {
+    let parts = records.into_iter().flat_map(|record| record.parts.values());
+    parts.flat_map(|part| &part.packs).map(pack_path).collect()
 }
 
 /// Whether two records tell the same of a kernel, however their parts are packed.

@@ -134,16 +134,47 @@ fn pruning_keeps_what_others_need_and_what_is_young() {
     fs::write(dir.path().join("packs/00/left-over"), b"x").unwrap();
     let store = store(dir.path());
     let hour = Duration::from_secs(3600);
-    assert!(store.prunable(|_| false, hour).unwrap().files.is_empty());
+    assert!(store.prunable(|_| false, false, hour).unwrap().files.is_empty());
     // The second kernel is packed over the first: its packs stay.
-    let pruned = store.prunable(|record| record.is("6.1.0-1"), Duration::ZERO).unwrap();
+    let pruned = store.prunable(|record| record.is("6.1.0-1"), false, Duration::ZERO).unwrap();
     let left_over = pruned.files.iter().any(|file| file.path == "packs/00/left-over");
     assert!(left_over && pruned.records.len() == 1);
     store.prune(&pruned).unwrap();
     assert!(store.verify().unwrap().damage.is_empty());
-    let pruned = store.prunable(|_| true, hour).unwrap();
+    let pruned = store.prunable(|_| true, false, hour).unwrap();
     store.prune(&pruned).unwrap();
     assert!(files(dir.path()).is_empty());
+}
+
+#[test]
+fn damage_costs_what_is_damaged_and_can_be_pruned() {
+    let dir = tempfile::tempdir().unwrap();
+    let kernels = [kernel("6.1.0-1", 50, 32), kernel("6.1.0-2", 50, 64), kernel("6.2.0-1", 900, 8)];
+    add_all(dir.path(), &kernels);
+    let store = store(dir.path());
+    let records = store.list().unwrap().records;
+    let packs = |record: &Record| packs_of([record]);
+    let of_last: Vec<_> = packs(&records[2]).difference(&packs(&records[0])).cloned().collect();
+    let own = of_last.iter().find(|path| !packs(&records[1]).contains(*path)).unwrap();
+    fs::write(dir.path().join(own), b"damaged").unwrap();
+    fs::write(dir.path().join(record_path(&records[1])), b"{").unwrap();
+    fs::create_dir_all(dir.path().join("packs/00")).unwrap();
+    fs::write(dir.path().join("packs/00/nobody-needs-it"), b"x").unwrap();
+    // Each is named, and the first kernel is whole.
+    assert_eq!(store.verify().unwrap().damage.len(), 3);
+    assert!(store.kernel(&records[0]).is_ok() && store.kernel(&records[2]).is_err());
+    let hour = Duration::from_secs(3600);
+    let without = store.prunable(|_| false, false, hour).unwrap();
+    assert_eq!((without.records.len(), without.files.len(), without.damaged.len()), (0, 0, 1));
+    let pruned = store.prunable(|_| false, true, hour).unwrap();
+    assert_eq!((pruned.records.len(), pruned.damaged.len()), (1, 0));
+    store.prune(&pruned).unwrap();
+    assert_eq!(
+        (store.list().unwrap().records, store.verify().unwrap().damage.len()),
+        (vec![records[0].clone()], 0)
+    );
+    add_all(dir.path(), &kernels);
+    assert_eq!((store.list().unwrap().records.len(), store.verify().unwrap().damage.len()), (3, 0));
 }
 
 #[test]
@@ -219,7 +250,7 @@ fn a_store_is_the_same_wherever_it_is() {
             assert_eq!(format!("{:?}", store.kernel(record).unwrap()), format!("{kernel:?}"), "{address}");
         }
         assert!(store.verify().unwrap().damage.is_empty(), "{address}");
-        let pruned = store.prunable(|record| record.is("6.1.0-1"), Duration::ZERO).unwrap();
+        let pruned = store.prunable(|record| record.is("6.1.0-1"), false, Duration::ZERO).unwrap();
         store.prune(&pruned).unwrap();
         assert_eq!(store.list().unwrap().records.len(), 1, "{address}");
         assert!(store.size().unwrap() > 0 && store.verify().unwrap().damage.is_empty(), "{address}");

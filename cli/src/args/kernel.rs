@@ -195,6 +195,10 @@ pub struct PruneArgs {
     #[arg(value_name = "KERNEL")]
     pub kernels: Vec<String>,
 
+    /// Also removes what is damaged: kernels that cannot be read, and files that are not what their names say.
+    #[arg(long)]
+    pub damaged: bool,
+
     /// Removes them.
     #[arg(long)]
     pub yes: bool,

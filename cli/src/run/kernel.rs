@@ -197,7 +197,7 @@ fn prune(args: &PruneArgs, screen: &Screen) -> Result<Exit, Failure> {
         find(&store, selector)?;
     }
     let selected = |record: &Record| args.kernels.iter().any(|kernel| record.is(kernel));
-    let pruned = store.prunable(selected, GRACE).map_err(anyhow::Error::from)?;
+    let pruned = store.prunable(selected, args.damaged, GRACE).map_err(anyhow::Error::from)?;
     let state = if args.yes { "removed" } else { "would be removed" };
     let report = KernelReport {
         kernels: pruned.records.iter().map(|record| KernelEntry::of(record, Some(state))).collect(),
@@ -211,7 +211,7 @@ fn prune(args: &PruneArgs, screen: &Screen) -> Result<Exit, Failure> {
     if !report.damage.is_empty() {
         render::message(
             "packs are kept as long as a record cannot be read, since it may need them: \
-             remove its file, or add its kernel again",
+             remove it with --damaged, or add its kernel again",
         );
     }
     let exit = if report.damage.is_empty() { Exit::Success } else { Exit::Blocked };
