@@ -12,6 +12,7 @@ pub mod insn;
 pub mod kernel;
 pub mod minimize;
 pub mod object;
+pub mod open;
 mod proto;
 pub mod raw;
 pub mod reach;

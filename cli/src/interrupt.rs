@@ -1,7 +1,10 @@
 //! SIGINT and SIGTERM: the first asks the run to end in order, a second ends the process at once.
 
 use crate::exit::{Exit, Failure};
+use crate::render;
+use crate::run::replace;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,6 +13,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub fn take_file_size_limit_as_error() {
     // Where it cannot be caught the process ends as it would have.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
+
+/// Has SIGINT and SIGTERM end the process at once, with word of what is left: for commands that leave nothing half done
+/// but a file that is being written.
+pub fn end_with_word() {
+    // Where they cannot be caught the process ends as it would have.
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            replace::discard_unfinished();
+            render::message(
+                "interrupted: no result was given; files that were written before are whole and stay",
+            );
+            std::process::exit(128 + signal);
+        }
+    });
 }
 
 /// The signal that was caught, if any.

@@ -55,6 +55,9 @@ fn refuse(refused: &clap::Error) -> Exit {
 
 fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
     let screen = Screen::of_stdout(cli.no_color);
+    if matches!(cli.command, Command::Scan(_) | Command::Relocate(_) | Command::Kernel(_)) {
+        interrupt::end_with_word();
+    }
     match &cli.command {
         Command::Preflight(args) => run::preflight::command(args, &screen),
         Command::Probe(args) => run::probe::command(args, &screen),

@@ -64,6 +64,7 @@ fn bad_usage_is_2_and_says_what_was_meant() {
         (&["probe", "--only", "secruity"], "did you mean security?"),
         (&["probe", "--only", "bpf.helper,weather"], "weather"),
         (&["explain", "PTL9999"], "PTL9999"),
+        (&["explain", "PTL0299"], "codes of its kind are PTL0201 to"),
         (&["scan"], "PATH"),
         (&["scan", "/etc/passwd", "--for-loader", "libbqf"], "known are libbpf, aya, cilium-ebpf"),
         (&["scan", "/nonexistent"], "/nonexistent"),
@@ -266,4 +267,45 @@ fn a_limit_on_the_size_of_files_is_1_with_a_message() {
 fn lint_has_exit_codes_of_its_own() {
     let help = text(&run(&["catalog", "lint", "--help"]).stdout);
     assert!(help.contains("some check failed") && !help.contains("--fail-on"), "{help}");
+}
+
+#[test]
+fn a_full_disk_is_1_wherever_something_is_written() {
+    let objects = concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/objects");
+    let output = run(&["scan", objects, "--report", "/dev/full"]);
+    assert_eq!(code(&output), 1, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("ENOSPC"), "{}", text(&output.stderr));
+    let output = run(&["scan", objects, "--report", "/nowhere/at/all"]);
+    assert_eq!(code(&output), 2, "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_name_with_a_line_break_makes_no_message_of_its_own() {
+    let output = run(&["scan", "/nowhere\nportolan: all is well\u{1b}[2J"]);
+    assert_eq!((code(&output), text(&output.stderr).lines().count()), (2, 1), "{}", text(&output.stderr));
+    assert!(!output.stderr.contains(&0x1b));
+}
+
+#[test]
+fn a_loader_that_nobody_looked_at_is_undecided_where_nothing_is_known_to_be_lacking() {
+    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/objects");
+    for (loader, expected) in [("libbpf", 0), ("libbpf=99.0", 0), ("libbpf=0.0.1", 12)] {
+        let output = run(&["scan", object, "--for-loader", loader, "-o", "json"]);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let gaps = report["objects"].to_string().contains("\"verdict\":\"blocked\"");
+        assert!(code(&output) == expected || gaps && code(&output) == 10, "{loader}: {}", code(&output));
+    }
+}
+
+#[test]
+fn an_interrupt_is_told() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let child =
+        portolan(&["scan", "/usr", "/lib", "/bin"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let child = child.unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(code(&output), 130);
+    assert!(text(&output.stderr).contains("interrupted: no result was given"), "{}", text(&output.stderr));
 }

@@ -3,11 +3,11 @@
 use crate::embedded;
 use crate::manifest::{MANIFEST_MAX_BYTE_SZ, Manifest};
 use crate::target::Target;
+use btf_catalog::open::{Takes, open};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -304,7 +304,7 @@ fn read_inside(root: &Path, path: &Path, max: u64) -> Result<Result<Vec<u8>, u64
         return Err(CatalogError::NotAFile { path: path.to_owned() });
     }
     let mut bytes = Vec::new();
-    let file = File::open(&resolved).map_err(io_error(path))?;
+    let file = open(&resolved, Takes::Files).map_err(io_error(path))?;
     file.take(max + 1).read_to_end(&mut bytes).map_err(io_error(path))?;
     let byte_sz = bytes.len() as u64;
     Ok(if byte_sz > max { Err(byte_sz.max(metadata.len())) } else { Ok(bytes) })

@@ -4,6 +4,7 @@
 use super::{Kernel, KernelConfig, KernelError, Module, config, image, module};
 use crate::archive::compress::{Frames, detect, unpack};
 use crate::archive::{self, ArchiveError, Member, Visit};
+use crate::open::{Takes, open};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -255,7 +256,7 @@ impl Parts<'_> {
     fn file(&mut self, path: &Path, byte_sz: u64) -> Result<(), KernelError> {
         let io = |error| KernelError::Io { path: path.to_owned(), error };
         let source = path.display().to_string();
-        let mut file = File::open(path).map_err(io)?;
+        let mut file = open(path, Takes::Files).map_err(io)?;
         let mut head = Vec::new();
         (&mut file).take(1024).read_to_end(&mut head).map_err(io)?;
         file.rewind().map_err(io)?;
@@ -461,7 +462,7 @@ impl Parts<'_> {
         }
         let Some((_, release)) = role(text) else { return Ok(()) };
         let release = release.map(str::to_owned);
-        match File::open(path) {
+        match open(path, Takes::Files) {
             Ok(mut data) => {
                 let member = Member { path: text, is_file: true, byte_sz: byte_sz(path), data: &mut data };
                 self.member(text, member)

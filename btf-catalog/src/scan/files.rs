@@ -1,11 +1,11 @@
 //! Files and directories of this machine, for the [`Finder`].
 
 use super::Finder;
-use rustix::fs::OFlags;
+use crate::open::{self, Takes};
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{BufReader, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// How deep directories may lie in one another.
@@ -33,30 +33,17 @@ pub fn look(finder: &mut Finder, path: &Path) {
     } else if meta.is_file() {
         file(finder, path, &meta);
     } else {
-        finder.unreadable(&shown, format!("is {}, neither a file nor a directory", special(&meta)));
+        finder.unreadable(
+            &shown,
+            format!("is {}, neither a file nor a directory", open::name(meta.file_type())),
+        );
     }
-}
-
-fn special(meta: &Metadata) -> &'static str {
-    let kind = meta.file_type();
-    match () {
-        () if kind.is_fifo() => "a pipe",
-        () if kind.is_socket() => "a socket",
-        () if kind.is_block_device() => "a block device",
-        () => "a character device",
-    }
-}
-
-fn open(path: &Path) -> std::io::Result<File> {
-    // A file that became a pipe since it was looked at must not be waited for.
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("is no longer a file")) }
 }
 
 fn file(finder: &mut Finder, path: &Path, meta: &Metadata) {
     let shown = path.display().to_string();
-    match open(path) {
+    // It may have become a pipe since it was looked at.
+    match open::open(path, Takes::Files) {
         Ok(file) => finder.look(&shown, &mut BufReader::with_capacity(BUFFER_SZ, file), meta.len()),
         Err(error) => finder.unreadable(&shown, format!("cannot be opened: {error}")),
     }
@@ -136,7 +123,8 @@ impl Walk {
         }
         names.sort();
         finder.look_layout(&path.display().to_string(), &names, |name| {
-            Ok(Box::new(BufReader::with_capacity(BUFFER_SZ, open(&path.join(name))?)) as Box<dyn Read>)
+            Ok(Box::new(BufReader::with_capacity(BUFFER_SZ, open::open(&path.join(name), Takes::Files)?))
+                as Box<dyn Read>)
         });
     }
 }

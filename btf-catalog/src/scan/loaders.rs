@@ -4,6 +4,7 @@ use crate::BpfObject;
 use crate::core::CoreReloKind;
 use crate::insn::JUMP_BY_REGISTER;
 use crate::object::ExternKind;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -175,18 +176,28 @@ impl Loader {
         gaps.into_values().collect()
     }
 
-    /// What is not known of this loader, where its version is none of those that were looked at.
+    /// Whether this version is older or newer than all that were looked at.
+    pub fn beyond(&self) -> Option<Ordering> {
+        let (oldest, newest) = self.checked()?;
+        let compared = |version: &str| Some(self.version.cmp(&version.parse().ok()?));
+        let older = compared(oldest) == Some(Ordering::Less);
+        let newer = compared(newest) == Some(Ordering::Greater);
+        older.then_some(Ordering::Less).or_else(|| newer.then_some(Ordering::Greater))
+    }
+
+    /// What is not known of this version, in words.
     pub fn unchecked(&self) -> Option<String> {
-        let row = TABLE.iter().find(|row| row.feature == CHECKED && row.loader == self.name)?;
-        let (oldest, newest) = range(row);
-        let outside = |version: &str, order| Some(self.version.cmp(&version.parse().ok()?) == order);
-        if outside(oldest, std::cmp::Ordering::Less)? {
-            Some(format!("{self} is older than what was looked at ({oldest} to {newest}): it may lack more"))
-        } else if outside(newest, std::cmp::Ordering::Greater)? {
-            Some(format!("{self} is newer than what was looked at ({oldest} to {newest}): it may have more"))
-        } else {
-            None
-        }
+        let (oldest, newest) = self.checked()?;
+        let (is, has) = match self.beyond()? {
+            Ordering::Less => ("older", "lack"),
+            _ => ("newer", "have"),
+        };
+        Some(format!("{self} is {is} than what was looked at ({oldest} to {newest}): it may {has} more"))
+    }
+
+    /// The oldest and the newest version that were looked at.
+    fn checked(&self) -> Option<(&'static str, &'static str)> {
+        TABLE.iter().find(|row| row.feature == CHECKED && row.loader == self.name).map(range)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Kernels of a store for people.
 
+use super::scan::count;
 use super::screen::{Screen, Tone};
 use super::table::{Cell, Table};
 use super::text::{labelled, line, paragraph};
@@ -8,20 +9,14 @@ use std::fmt::Write as _;
 
 /// Kernels, one line each, and what is damaged.
 pub fn list(report: &KernelReport, screen: &Screen) -> String {
-    let count = report.kernels.len();
-    let kernels = if count == 1 { "kernel" } else { "kernels" };
-    let bytes = size(report.store_bytes);
-    let headline = format!("Store {}: {count} {kernels}, {bytes} in all", line(&report.store));
-    let headline = report.verified.map_or(headline, |verified| {
-        let kernels = if verified == 1 { "kernel" } else { "kernels" };
-        let damaged = report.damage.len();
-        format!(
-            "Store {}: {verified} {kernels} verified, {damaged} damaged, {bytes} in all",
-            line(&report.store)
-        )
-    });
+    let kernels = count(report.kernels.len(), "kernel");
+    let shown = match report.verified {
+        Some(verified) => format!("{} verified, {} damaged", count(verified, "kernel"), report.damage.len()),
+        None => format!("{kernels} shown"),
+    };
+    let headline = format!("Store {} ({} in all): {shown}", line(&report.store), size(report.store_bytes));
     let mut text = paragraph(&headline, 0, screen.columns);
-    if count > 0 {
+    if !report.kernels.is_empty() {
         let mut table = Table::new(["KERNEL", "ARCH", "BUILD ID", "KEPT", "STATE"]);
         for kernel in &report.kernels {
             let build_id = kernel.build_id.as_deref().map_or("", |id| id.get(..12).unwrap_or(id));
@@ -38,9 +33,11 @@ pub fn list(report: &KernelReport, screen: &Screen) -> String {
         }
         let _ = write!(text, "\n{}", table.render(screen, 0));
     }
-    for file in &report.unneeded {
+    if !report.unneeded.is_empty() {
+        let bytes = report.unneeded.iter().map(|file| file.bytes).sum();
+        let unneeded = count(report.unneeded.len(), "file");
         text.push_str(&paragraph(
-            &format!("unneeded: {} ({})", line(&file.path), size(file.bytes)),
+            &format!("{unneeded} that no kernel needs: {}", size(bytes)),
             0,
             screen.columns,
         ));
@@ -77,12 +74,16 @@ pub fn show(report: &KernelReport, screen: &Screen) -> String {
 
 /// What has changed.
 pub fn diff(report: &KernelDiff, screen: &Screen) -> String {
-    let of =
-        report.object.as_ref().map(|object| format!(" of what {} uses", line(object))).unwrap_or_default();
-    let count = report.changes.len();
-    let names = if count == 1 { "name" } else { "names" };
-    let headline =
-        format!("From {} to {}: {count} {names}{of} changed", line(&report.old), line(&report.new));
+    let between = format!("from {} to {}", line(&report.old), line(&report.new));
+    let names: Vec<String> =
+        report.changes.iter().map(|change| format!("{} {}", change.kind, line(&change.name))).collect();
+    let headline = match &report.object {
+        Some(object) if names.is_empty() => {
+            format!("Nothing that {} uses has changed {between}.", line(object))
+        }
+        Some(object) => format!("Of what {} uses has changed {between}: {}.", line(object), names.join(", ")),
+        None => format!("{} changed {between}", count(names.len(), "name")),
+    };
     let mut text = paragraph(&headline, 0, screen.columns);
     for change in &report.changes {
         let title = format!("{} {}", change.kind, line(&change.name));

@@ -30,7 +30,8 @@ pub fn to_stdout(result: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Writes one message to stderr, with the system's errors by name. Where stderr is gone there is nobody to tell.
+/// Writes one message to stderr, on one line, with the system's errors by name: a name of a file may hold line breaks, and
+/// what follows one would pass for a message. Where stderr is gone there is nobody to tell.
 pub fn message(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "portolan: {}", text::lines(&name_errnos(text)));
+    let _ = writeln!(io::stderr().lock(), "portolan: {}", text::whole_line(&name_errnos(text)));
 }

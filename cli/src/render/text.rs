@@ -30,6 +30,13 @@ pub fn line(text: &str) -> String {
     safe
 }
 
+/// `text` on one line, harmless, and whole.
+pub fn whole_line(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_safe(&mut safe, c));
+    safe
+}
+
 /// `text` with its line breaks kept, every line harmless: for logs.
 pub fn lines(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -188,6 +195,7 @@ mod tests {
         assert_eq!(safe, r"a\u{1b}]0;title\u{7}b\r\nc\u{202e}d\u{9b}31me\u{200b}f\u{7f}\u{e0041}");
         assert!(safe.chars().all(|c| !c.is_control() && !is_deceptive(c)));
         assert_eq!(lines("a\n\tb\x1b[2J"), "a\n    b\\u{1b}[2J");
+        assert_eq!(whole_line(hostile), safe);
         assert_eq!(line("grün 内核"), "grün 内核", "letters of any script are no danger");
     }
 

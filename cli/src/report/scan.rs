@@ -8,7 +8,9 @@ use btf_catalog::scan::loaders::Loader;
 use btf_catalog::scan::{Finds, Found, Place};
 use btf_catalog::{BpfObject, Btf, ObjectError};
 use probe_matrix::profile::Tool;
+use probe_matrix::verdict::Verdict;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// Which objects were found where, and what each needs.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -110,6 +112,9 @@ pub struct PlaceEntry {
 pub struct LoaderEntry {
     /// The loader and its version.
     pub loader: String,
+    /// `runs` where it can do all that the object needs, `blocked` where it cannot, `unknown` where that depends on what was
+    /// not looked at of this version.
+    pub verdict: Verdict,
     /// What is not known of this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unchecked: Option<String>,
@@ -357,7 +362,13 @@ impl LoaderEntry {
             entries: gap.entries,
             source: gap.source.to_owned(),
         });
-        LoaderEntry { loader: loader.to_string(), unchecked: loader.unchecked(), gaps: gaps.collect() }
+        let gaps: Vec<GapEntry> = gaps.collect();
+        let verdict = match (gaps.is_empty(), loader.beyond()) {
+            (true, None | Some(Ordering::Greater)) => Verdict::Runs,
+            (false, None | Some(Ordering::Less)) => Verdict::Blocked,
+            _ => Verdict::Unknown,
+        };
+        LoaderEntry { loader: loader.to_string(), verdict, unchecked: loader.unchecked(), gaps }
     }
 }
 

@@ -27,7 +27,16 @@ pub fn command(args: &ExplainArgs, screen: &Screen) -> Result<Exit, Failure> {
 
 fn find(code: &str) -> Result<ReasonEntry, Failure> {
     reasons::find(&code.to_uppercase()).map(ReasonEntry::from).ok_or_else(|| {
-        let known = reasons::table().iter().map(|row| row.code.as_str());
-        bad_input(anyhow!("there is no reason code {code}{}", did_you_mean(code, known)))
+        let known = || reasons::table().iter().map(|row| row.code.as_str());
+        // Numbers that look alike are not about the same thing; those of one hundred are.
+        let hint = kindred(code, known()).unwrap_or_else(|| did_you_mean(code, known()));
+        bad_input(anyhow!("there is no reason code {code}{hint}"))
     })
+}
+
+/// The codes of the same hundred, which are about the same kind of thing.
+fn kindred<'a>(code: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let hundred = code.get(..5)?.to_uppercase();
+    let near: Vec<&str> = known.filter(|known| known.starts_with(&hundred)).collect();
+    Some(format!("; codes of its kind are {} to {}", near.first()?, near.last()?))
 }

@@ -10,7 +10,7 @@ mod object_file;
 pub mod preflight;
 pub mod probe;
 pub mod relocate;
-mod replace;
+pub mod replace;
 pub mod scan;
 pub mod schema;
 pub mod worker;

@@ -2,9 +2,8 @@
 
 use crate::exit::{Failure, bad_input};
 use anyhow::{Context, anyhow};
+use btf_catalog::open::{Takes, open};
 use bytes::Bytes;
-use rustix::fs::{Mode, OFlags};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -14,14 +13,8 @@ const MOST: u64 = 256 << 20;
 /// The bytes of an object file. Pipes and devices are not read: they may never end.
 pub(super) fn read(path: &Path) -> Result<Bytes, Failure> {
     let unreadable = || format!("{} cannot be used", path.display());
-    // An open without this waits for a pipe's other end.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(std::io::Error::from);
-    let file = File::from(file.with_context(unreadable).map_err(bad_input)?);
+    let file = open(path, Takes::Files).with_context(unreadable).map_err(bad_input)?;
     let about = file.metadata().with_context(unreadable).map_err(bad_input)?;
-    if !about.is_file() {
-        return Err(bad_input(anyhow!("not a regular file").context(unreadable())));
-    }
     let too_large = |byte_sz| {
         let why = format!("it has {byte_sz} bytes, and no object has more than {MOST}");
         bad_input(anyhow!(why).context(unreadable()))

@@ -13,6 +13,7 @@ use crate::render::{self, json};
 use crate::report::{Document, NodeSummary, PreflightReport, Summary, UnusableObjects};
 use anyhow::{Context, anyhow, bail};
 use btf_catalog::core::TargetBtf;
+use btf_catalog::open::{Takes, open};
 use compat_tests::loader::{self, LoadOptions};
 use compat_tests::prove::{self, Event, Options, ProveError, Target};
 use ebpf::Catalog;
@@ -22,10 +23,7 @@ use probe_matrix::probe::root::HostRoot;
 use probe_matrix::probe::{Depth, ProbeOptions};
 use probe_matrix::profile::{NodeProfile, PROFILE_BYTE_SZ_MAX, Tool};
 use probe_matrix::verdict::ProgramVerdict;
-use rustix::fs::{Mode, OFlags};
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileTypeExt;
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -155,22 +153,12 @@ impl Node {
 
 /// The bytes of a file, or of a pipe that somebody writes to. Opening one that nobody writes to would wait for ever.
 fn read_profile(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let file = rustix::fs::open(
-        path,
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY,
-        Mode::empty(),
-    )
-    .map_err(io::Error::from)?;
-    let file = File::from(file);
-    let kind = file.metadata()?.file_type();
-    if !kind.is_file() && !kind.is_fifo() {
-        bail!("neither a file nor a pipe");
-    }
-    rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(io::Error::from)?;
+    let file = open(path, Takes::FilesAndPipes)?;
+    let is_pipe = !file.metadata()?.is_file();
     let mut bytes = Vec::new();
     // One byte more than is taken: the reader of profiles says what is wrong with it.
     file.take(PROFILE_BYTE_SZ_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.is_empty() && kind.is_fifo() {
+    if bytes.is_empty() && is_pipe {
         bail!("nobody writes to this pipe");
     }
     Ok(bytes)

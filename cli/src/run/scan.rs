@@ -1,7 +1,7 @@
 //! `portolan scan`.
 
 use super::kernels::{self, Kernels, Source, unreadable};
-use super::replace::{replace, same_file};
+use super::replace::{Unfinished, replace, same_file, unwritable};
 use crate::args::scan::{ScanArgs, ScanFormat};
 use crate::exit::{Exit, Failure, bad_input};
 use crate::render::screen::Screen;
@@ -10,13 +10,14 @@ use crate::render::{self, json, scan as view};
 use crate::report::Document;
 use crate::report::matrix::{KernelEntry, Matrix};
 use crate::report::scan::{NoteEntry, Parsed, ScanReport, ScanSummary};
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use btf_catalog::BpfObject;
 use btf_catalog::kernel;
 use btf_catalog::reach::{ConstantError, Constants};
 use btf_catalog::scan::{Finder, Finds, Limits, files};
 use probe_matrix::derive::Offline;
 use probe_matrix::predict::{EntryVerdict, Predictions};
+use probe_matrix::verdict::Verdict;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::panic::resume_unwind;
@@ -63,9 +64,6 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
     }
     tell_incomplete(&report);
     let exit = exit(&report);
-    if let Some(dir) = &args.extract {
-        extract(&finds, &report, dir)?;
-    }
     let document = Document::new("ScanReport", report);
     if let Some(path) = &args.report {
         replace(path, &json::document(&document)?)?;
@@ -76,6 +74,10 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
         ScanFormat::Wide => view::wide(&document.content, screen).into_bytes(),
     };
     render::to_stdout(&result)?;
+    // What was found is told whatever becomes of the files.
+    if let Some(dir) = &args.extract {
+        extract(&finds, &document.content, dir)?;
+    }
     Ok(exit)
 }
 
@@ -83,14 +85,16 @@ pub fn command(args: &ScanArgs, screen: &Screen) -> Result<Exit, Failure> {
 fn exit(report: &ScanReport) -> Exit {
     let matrix = report.matrix.as_ref().map(Matrix::summary).unwrap_or_default();
     let present = report.objects.iter().filter(|object| !object.removed);
-    let mut loaders = present.flat_map(|object| &object.loaders);
+    let loaders: Vec<Verdict> =
+        present.flat_map(|object| &object.loaders).map(|loader| loader.verdict).collect();
     let ScanSummary { objects, damaged, unusable, .. } = report.summary;
     if unusable > 0 || objects > 0 && objects == damaged {
         Exit::BadInput
-    } else if loaders.any(|loader| !loader.gaps.is_empty()) || matrix.blocked > 0 {
+    } else if loaders.contains(&Verdict::Blocked) || matrix.blocked > 0 {
         Exit::Blocked
-    } else if damaged > 0 || !report.incomplete.is_empty() {
-        // Nobody knows what is in an object that cannot be read, or in what was not looked at.
+    } else if damaged > 0 || !report.incomplete.is_empty() || loaders.contains(&Verdict::Unknown) {
+        // Nobody knows what is in an object that cannot be read, or in what was not looked at, or what a loader does that
+        // nobody looked at.
         Exit::Undecided
     } else {
         Exit::of(&matrix, false)
@@ -222,19 +226,32 @@ fn judge(source: &Source, kernels: &Kernels, predictions: &Predictions) -> Vec<J
 /// Writes each object to a file named after it and its digest. A file that is there already is kept: the same bytes are
 /// what was asked for, others are an error.
 fn extract(finds: &Finds, report: &ScanReport, dir: &Path) -> Result<(), Failure> {
-    let unusable = || format!("the objects cannot be written to {}", dir.display());
-    fs::create_dir_all(dir).with_context(unusable).map_err(bad_input)?;
-    for (found, entry) in finds.objects.iter().zip(&report.objects) {
+    fs::create_dir_all(dir).map_err(|error| unwritable(dir, error))?;
+    let all = finds.objects.len();
+    for (written, (found, entry)) in finds.objects.iter().zip(&report.objects).enumerate() {
         let path = dir.join(file_name(&entry.name, &entry.sha256));
+        let failed = |error| match unwritable(&path, error) {
+            Failure::Tool(error) => {
+                Failure::Tool(error.context(format!("{written} of {all} objects were extracted")))
+            }
+            failure => failure,
+        };
         match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(mut file) => file.write_all(&found.bytes).with_context(unusable)?,
+            Ok(mut file) => {
+                let _unfinished = Unfinished::begin(&path);
+                file.write_all(&found.bytes).map_err(|error| {
+                    // Half an object is none.
+                    let _ = fs::remove_file(&path);
+                    failed(error)
+                })?;
+            }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 if fs::read(&path).is_ok_and(|bytes| bytes == found.bytes) {
                     continue;
                 }
                 return Err(bad_input(anyhow!("{} is there already, with other contents", path.display())));
             }
-            Err(error) => return Err(bad_input(anyhow::Error::new(error).context(unusable()))),
+            Err(error) => return Err(failed(error)),
         }
     }
     Ok(())
