@@ -29,6 +29,12 @@ pub enum WriteError {
     /// The kernel's types contradict the object or each other.
     #[error(transparent)]
     Core(#[from] CoreError),
+    /// The kernel's byte order is not the object's.
+    #[error("an object of {} byte order, for a kernel of the other", if *big_endian { "big-endian" } else { "little-endian" })]
+    ByteOrder {
+        /// That of the object.
+        big_endian: bool,
+    },
     /// An extern that the object cannot do without.
     #[error("extern {name}: {why}")]
     Extern {
@@ -89,6 +95,9 @@ pub fn relocated(
     object: &BpfObject,
     kernel: &KernelSide,
 ) -> Result<RelocatedObject, WriteError> {
+    if kernel.types.vmlinux().big_endian() != object.big_endian {
+        return Err(WriteError::ByteOrder { big_endian: object.big_endian });
+    }
     let mut elf = Elf::read(data)?;
     let mut written = RelocatedObject {
         bytes: Vec::new(),

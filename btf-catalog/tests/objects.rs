@@ -1,10 +1,15 @@
 //! Objects as compilers write them, read.
 
-use btf_catalog::insn::{JUMP_BY_REGISTER, PSEUDO_MAP_VALUE};
+use btf_catalog::core::{KernelSide, Relocator, TargetBtf};
+use btf_catalog::insn::{Insn, JUMP_BY_REGISTER, PSEUDO_MAP_VALUE};
+use btf_catalog::kernel::KernelConfig;
 use btf_catalog::reach::{Constants, Walk, reach};
 use btf_catalog::scan::loaders::Loader;
-use btf_catalog::{BpfObject, MapType};
+use btf_catalog::write::{self, WriteError};
+use btf_catalog::{BpfObject, Btf, MapType};
+use bytes::Bytes;
 use std::path::Path;
+use std::sync::Arc;
 
 fn case(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name)).expect(name)
@@ -40,6 +45,68 @@ fn maps_without_types_are_read_in_either_byte_order() {
         assert_eq!(gaps("libbpf", &object), ["map:untyped"]);
         assert!(gaps("aya", &object).is_empty() && gaps("cilium-ebpf", &object).is_empty());
     }
+}
+
+/// An object of this byte order written for the newer kernel of the same, and its bytes.
+fn written(order: &str) -> (BpfObject, BpfObject, TargetBtf) {
+    let kernel =
+        BpfObject::parse(case(&format!("types_new.{order}.o"))).expect("an object").btf.expect("types");
+    let types = TargetBtf::new(Arc::new(Btf::parse(kernel.bytes().clone()).expect("types")));
+    let bytes = Bytes::from(case(&format!("guards.{order}.o")));
+    let object = BpfObject::parse(bytes.clone()).expect("an object");
+    let options = [("CONFIG_HZ", "250"), ("CONFIG_NET", "y")];
+    let options = options.map(|(option, value)| (option.to_owned(), value.to_owned()));
+    let config = KernelConfig { options: options.into(), source: "a test".to_owned() };
+    let side = KernelSide {
+        types: &types,
+        modules_whole: true,
+        config: Some(&config),
+        version: Some(0x06_0c_00),
+        symbols: None,
+    };
+    let relocated = write::relocated(&bytes, &object, &side).expect("written");
+    let again = BpfObject::parse(relocated.bytes).expect("a written object that can be read");
+    (object, again, types)
+}
+
+fn write_for(object: &BpfObject, types: &TargetBtf) -> Result<write::RelocatedObject, WriteError> {
+    let side = KernelSide { types, modules_whole: true, config: None, version: None, symbols: None };
+    write::relocated(&Bytes::from(case("guards.bpfeb.o")), object, &side)
+}
+
+#[test]
+fn an_object_of_the_other_byte_order_is_relocated_and_written_alike() {
+    let (little, little_written, little_types) = written("bpfel");
+    let (big, big_written, big_types) = written("bpfeb");
+    assert!(big.big_endian && big_written.big_endian && !little.big_endian);
+    assert_eq!(big.entries.len(), little.entries.len());
+    let relocate = |object: &BpfObject, types: &TargetBtf| -> Vec<_> {
+        let mut relocator = Relocator::new(object, types);
+        let entries = object.entries.iter().map(|entry| relocator.relocate(entry).expect("relocated"));
+        entries
+            .map(|entry| (entry.insns, entry.outcomes.into_iter().map(|one| one.outcome).collect::<Vec<_>>()))
+            .collect()
+    };
+    let (of_little, of_big) = (relocate(&little, &little_types), relocate(&big, &big_types));
+    assert_eq!(of_big, of_little);
+    assert!(of_big.iter().any(|(_, outcomes)| !outcomes.is_empty()), "nothing was relocated");
+    let insns = |object: &BpfObject| -> Vec<Vec<Insn>> {
+        object.entries.iter().map(|entry| entry.insns.clone()).collect()
+    };
+    assert_eq!(insns(&big_written), insns(&little_written));
+    for (written, (insns, _)) in big_written.entries.iter().zip(&of_big) {
+        assert!(written.core_relos.is_empty(), "{}: relocations are left", written.name);
+        // Options are references to data once written, and open before.
+        let open: Vec<usize> = written.map_refs.iter().map(|reference| reference.insn_off).collect();
+        let differs = |at: &usize| written.insns[*at] != insns[*at];
+        let differing: Vec<usize> = (0..insns.len()).filter(differs).collect();
+        assert!(differing.iter().all(|at| open.contains(at) || open.contains(&(at - 1))), "{differing:?}");
+    }
+    let error = write_for(&big, &little_types).expect_err("a kernel of the other byte order");
+    assert_eq!(error.to_string(), "an object of big-endian byte order, for a kernel of the other");
+    let lines =
+        |object: &BpfObject| object.entries.iter().map(|entry| entry.lines.clone()).collect::<Vec<_>>();
+    assert_eq!(lines(&big_written), lines(&big));
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub fn command(args: &RelocateArgs, screen: &Screen) -> Result<Exit, Failure> {
     };
     let written = match write::relocated(&data, &object, &side) {
         Ok(written) => written,
-        Err(error @ (WriteError::Core(_) | WriteError::Extern { .. })) => {
+        Err(error @ (WriteError::ByteOrder { .. } | WriteError::Core(_) | WriteError::Extern { .. })) => {
             render::message(&format!("{} cannot be relocated: {error}", args.object.display()));
             return Ok(Exit::Blocked);
         }
