@@ -78,6 +78,10 @@ pub fn compare(name: &str, path: &Path, against: &Against) -> Tally {
     let resolution = Resolution::new(&object, &against.kernel);
     let refused = resolution.refused(&object).map(|(ext, why)| format!("extern {}: {why}", ext.name));
     let mut relocator = Relocator::new(&object, against.target);
+    if theirs.is_err() && object.maps.iter().any(|map| map.untyped) {
+        tally.differs(name, "maps", "libbpf refuses maps without types".to_owned());
+        return tally;
+    }
     let all_refused = theirs.as_ref().err().cloned();
     let (programs, kconfig) = theirs.map_or((Vec::new(), None), |theirs| (theirs.programs, theirs.kconfig));
     for (ext, slot) in object.externs.iter().filter_map(|ext| Some((ext, ext.slot?))) {
@@ -105,7 +109,10 @@ pub fn compare(name: &str, path: &Path, against: &Against) -> Tally {
             (Err(_), Ok(Err(_))) => tally.both_refuse += 1,
             (Ok(_), Ok(Err(refusal))) => {
                 let why = refusal.warnings.replace('\n', "; ");
-                tally.differs(name, &entry.name, format!("libbpf refuses, errno {}: {why}", refusal.errno));
+                // It makes their maps before it shows the instructions.
+                let of_tables = why.contains("can't create jump table");
+                let what = if of_tables { "jump tables" } else { &entry.name };
+                tally.differs(name, what, format!("libbpf refuses, errno {}: {why}", refusal.errno));
             }
             (Err(why), Ok(Ok(_))) => tally.differs(name, &entry.name, format!("we refuse: {why}")),
             (Ok(mut relocated), Ok(Ok(theirs))) => {

@@ -9,7 +9,7 @@
 //!
 //! `btf OUT FILE…`: a kernel's types, for those who want a header of them.
 
-use btf_catalog::core::{KernelSide, KernelSymbol, TargetBtf};
+use btf_catalog::core::{KernelSide, KernelSymbol, ReloOutcome, Relocator, TargetBtf};
 use btf_catalog::kernel::{self, KernelConfig, Options};
 use btf_catalog::scan::{Finder, Limits, files};
 use btf_catalog::{BpfObject, Btf};
@@ -322,7 +322,7 @@ fn core_cases(directory: &Path) -> Result<bool, String> {
     let running = Btf::parse(read(VMLINUX)?).map_err(|error| format!("{VMLINUX}: {error}"))?;
     let running = TargetBtf::new(Arc::new(running));
     let version = version(&String::from_utf8_lossy(&read("/proc/sys/kernel/osrelease")?));
-    let mut sum = Tally::default();
+    let (mut sum, mut by_name) = (Tally::default(), BTreeMap::new());
     for case in &cases {
         let object = BpfObject::parse(read(case)?).map_err(|error| format!("{}: {error}", case.display()))?;
         let Some(types) = object.btf else { return Err(format!("{}: no .BTF", case.display())) };
@@ -337,8 +337,21 @@ fn core_cases(directory: &Path) -> Result<bool, String> {
         let against = Against { setup: Setup::with_btf(case), target: &target, kernel };
         let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         for program in &programs {
-            sum.add(compare(&format!("{} on {}", stem(program), stem(case)), program, &against));
+            let (program_name, case_name) = (stem(program), stem(case));
+            let tally = compare(&format!("{program_name} on {case_name}"), program, &against);
+            if made_for(&program_name, &case_name) {
+                let object = BpfObject::parse(read(program)?);
+                let resolved = object.is_ok_and(|object| resolves(&object, &target));
+                let libbpf = if tally.differences.is_empty() { "as libbpf" } else { "libbpf differs" };
+                let what = if resolved { "resolved" } else { "an error" };
+                *by_name.entry((what, libbpf)).or_insert(0) += 1;
+                println!("{program_name}\t{case_name}\t{what}\t{libbpf}");
+            }
+            sum.add(tally);
         }
+    }
+    for ((what, libbpf), count) in by_name {
+        println!("pairs by name: {count} {what}, {libbpf}");
     }
     println!("{} programs on the types of {} cases", programs.len(), cases.len());
     let shown: Vec<String> =
@@ -347,6 +360,26 @@ fn core_cases(directory: &Path) -> Result<bool, String> {
     println!("differences: {}", sum.differences.len());
     sum.differences.iter().for_each(|(object, entry, how)| println!("{object}\t{entry}\t{how}"));
     Ok(sum.differences.is_empty() && sum.objects > 0)
+}
+
+/// Whether the kernel's tests have this program on these types: both names begin alike, behind which are the types' variant
+/// (`__err_…`, `___…`) and how the program reads bitfields (tools/testing/selftests/bpf/prog_tests/core_reloc.c).
+fn made_for(program: &str, case: &str) -> bool {
+    let program = program.strip_prefix("test_core_reloc_").unwrap_or(program);
+    let program =
+        program.strip_suffix("_probed").or_else(|| program.strip_suffix("_direct")).unwrap_or(program);
+    let case = case.strip_prefix("btf__core_reloc_").unwrap_or(case);
+    case.split_once("__").map_or(case, |(name, _)| name) == program
+}
+
+/// Whether every relocation of the object has an answer there.
+fn resolves(object: &BpfObject, target: &TargetBtf) -> bool {
+    let mut relocator = Relocator::new(object, target);
+    object.entries.iter().all(|entry| {
+        relocator.relocate(entry).is_ok_and(|relocated| {
+            !relocated.outcomes.iter().any(|relocated| matches!(relocated.outcome, ReloOutcome::Poisoned(_)))
+        })
+    })
 }
 
 /// Addresses by name, as libbpf reads them: what `/proc/kallsyms` says twice with different addresses is ambiguous.
