@@ -1,6 +1,7 @@
 //! `cargo xtask objects`: eBPF objects that other people wrote, in the cache.
 //!
-//! They come out of Debian's packages: as files, or out of the executables that embed them (C skeletons). The kernel's
+//! They come out of Debian's packages, as files or out of the executables that embed them (C skeletons, Go), and out of
+//! Go modules that have theirs committed. The kernel's
 //! selftests are built from their source packages; of their thousands of entries those are taken that say what the
 //! verifier is to make of them, since loading all takes a kernel hours. The suite is ours and is built with the headers of such a package.
 
@@ -11,8 +12,12 @@ use crate::suite;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// corpus, suite, packages, what the objects that are taken have among their bytes (`-`: all are)
+/// corpus, suite, packages, what the objects that are taken have among their bytes (`-`: all are). Packages of the suite
+/// [`GO`] are modules with their versions.
 const TABLE: &str = include_str!("../data/objects.tsv");
+
+/// In place of a suite: the packages are Go modules.
+const GO: &str = "go";
 
 /// `e_machine` of eBPF.
 const EM_BPF: u16 = 247;
@@ -36,6 +41,13 @@ pub(crate) fn run(wanted: &[&str]) -> Result<(), String> {
         .collect();
     if let Some(unknown) = wanted.iter().find(|name| !rows.iter().any(|[corpus, ..]| corpus == *name)) {
         return Err(format!("no corpus {unknown}; see compat-tests/xtask/data/objects.tsv"));
+    }
+    let (modules, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|[_, suite, ..]| *suite == GO);
+    for [corpus, _, names, _] in modules {
+        names.split(',').try_for_each(|name| module(corpus, name))?;
+    }
+    if rows.is_empty() {
+        return Ok(());
     }
     let packages: Vec<String> = rows
         .iter()
@@ -95,23 +107,58 @@ fn copy(from: &Path, mark: &str, to: &Path) -> Result<usize, String> {
     Ok(count)
 }
 
+/// Fetches a Go module, `PATH@VERSION`, and writes the objects that are committed in it to the cache.
+fn module(corpus: &str, module: &str) -> Result<(), String> {
+    let (path, version) = module.split_once('@').ok_or_else(|| format!("{module}: no version"))?;
+    let name = format!("{}_{version}", path.rsplit('/').next().unwrap_or(path));
+    let to = directory().join(corpus).join(&name);
+    if to.is_dir() {
+        println!("{corpus}\t{name}\twas there");
+        return Ok(());
+    }
+    let (fetched, said, why) = command::output(&mut command("go", &["mod", "download", "-json", module]))?;
+    let line = said.lines().find_map(|line| line.trim().strip_prefix("\"Dir\": \"")?.split('"').next());
+    let root = line.filter(|_| fetched).ok_or_else(|| format!("{module} could not be had: {said}{why}"))?;
+    let count = carve(Path::new(root), &to, |file| {
+        // Many are called the same. Those for another machine read its registers.
+        let name = file.with_extension("").to_string_lossy().replace('/', "_");
+        (!name.contains("_arm64_")).then_some(name)
+    })?;
+    println!("{corpus}\t{name}\t{count} objects");
+    Ok(())
+}
+
 /// Unpacks the package and writes every object in it to the directory `to`, which is there when all are; returns how many
 /// there were.
 fn carve_package(package: &Path, to: &Path) -> Result<usize, String> {
-    let name = to.file_name().unwrap_or_default().to_string_lossy();
-    let scratch = to.with_file_name(format!("{name}.partial"));
-    let _ = std::fs::remove_dir_all(&scratch);
-    let (root, objects) = (scratch.join("root"), scratch.join("objects"));
-    make(&objects)?;
+    let root = beside(to, "unpacked");
+    let _ = std::fs::remove_dir_all(&root);
+    make(&root)?;
     command::run(command("dpkg-deb", &["--extract"]).arg(package).arg(&root))?;
+    let count = carve(&root, to, |file| Some(file.file_stem()?.to_string_lossy().into_owned()));
+    let _ = std::fs::remove_dir_all(&root);
+    count
+}
+
+/// The directory for what becomes `to`.
+fn beside(to: &Path, what: &str) -> PathBuf {
+    to.with_file_name(format!("{}.{what}", to.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// Writes every object in the files under `root` to the directory `to`, which is there when all are; returns how many
+/// there were. They are called as `name` calls their file, by its path under `root`; of some files nothing is taken.
+fn carve(root: &Path, to: &Path, name: impl Fn(&Path) -> Option<String>) -> Result<usize, String> {
+    let objects = beside(to, "partial");
+    let _ = std::fs::remove_dir_all(&objects);
+    make(&objects)?;
     let mut files = Vec::new();
-    walk(&root, &mut files)?;
+    walk(root, &mut files)?;
     files.sort();
     // The same object is often in several executables.
     let mut seen = BTreeSet::new();
     for file in files {
+        let Some(stem) = name(file.strip_prefix(root).unwrap_or(&file)) else { continue };
         let bytes = std::fs::read(&file).map_err(|err| format!("{}: {err}", file.display()))?;
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut number = 0;
         for object in embedded(&bytes) {
             if !seen.insert(object.to_vec()) {
@@ -128,7 +175,6 @@ fn carve_package(package: &Path, to: &Path) -> Result<usize, String> {
         }
     }
     std::fs::rename(&objects, to).map_err(|err| format!("{}: {err}", to.display()))?;
-    let _ = std::fs::remove_dir_all(&scratch);
     Ok(seen.len())
 }
 
