@@ -45,6 +45,20 @@ fn instructions_and_calls_that_no_verifier_takes_are_blocked() {
 }
 
 #[test]
+fn what_a_jit_must_be_made_for_is_sure_on_one_machine_only() {
+    let on = |arch: &str| {
+        let kernel = Kernel { arch: Some(arch.to_owned()), ..kernel() };
+        let verdicts = verdicts(&kernel, "instructions.bpfel.o", &Options::default());
+        let mut checks = verdicts["tail_behind"].checks.iter();
+        checks.find(|check| check.requirement.starts_with("a tail call beside")).map(|check| check.outcome)
+    };
+    assert_eq!(on("x86_64"), None);
+    for arch in ["aarch64", "s390x"] {
+        assert_eq!(on(arch), Some(Outcome::Undecided), "{arch}");
+    }
+}
+
+#[test]
 fn functions_that_are_verified_by_themselves_take_what_the_kernel_knows() {
     let verdicts = verdicts(&kernel(), "functions.bpfel.o", &Options::default());
     let told = |program: &str| {

@@ -78,18 +78,31 @@ pub fn context_fault(
     has: &dyn Fn(&'static str) -> Option<bool>,
 ) -> Option<String> {
     let (what, byte_sz) = (if access.write { "writes" } else { "reads" }, access.byte_sz);
+    // Kernels that keep a fixed offset of a register apart want that of the context to be 0.
+    let kept_apart = || has("member:bpf_reg_state.off") == Some(true);
     if prog_type == ProgType::SYSCALL {
-        let beyond = access.off.filter(|off| !(0..i32::from(u16::MAX)).contains(off))?;
-        return Some(format!("{what} byte {beyond} of the context, which is none"));
+        let off = access.off?;
+        return match off {
+            _ if !(0..i32::from(u16::MAX)).contains(&off) => {
+                Some(format!("{what} byte {off} of the context, which is none"))
+            }
+            _ if access.moved && kept_apart() => {
+                Some(format!("{what} byte {off} of the context through a pointer that was moved before"))
+            }
+            // Memory like any other since v7.1.
+            _ if off % byte_sz as i32 != 0 && kept_apart() => {
+                Some(format!("{what} {byte_sz} bytes at byte {off} of the context, which is not aligned"))
+            }
+            _ => None,
+        };
     }
     let Some(off) = access.off else {
         return access.moved.then(|| format!("{what} the context at an offset that is not constant"));
     };
     let place = format!("{what} {byte_sz} bytes at byte {off} of the context");
-    // Kernels that keep a fixed offset of a register apart want that of the context to be 0; since v7.1 only those types do
-    // whose accesses are rewritten.
+    // Since v7.1 only those types want an offset of 0 whose accesses are rewritten.
     let rewritten = !AS_IT_IS.contains(&prog_type);
-    if access.moved && (rewritten || has("member:bpf_reg_state.off") == Some(true)) {
+    if access.moved && (rewritten || kept_apart()) {
         return Some(format!("{place} through a pointer that was moved before"));
     }
     let packets = access.signed && is_packet_pointer(prog_type, off);
@@ -231,6 +244,9 @@ mod tests {
         assert!(anywhere.contains("not constant"), "{anywhere}");
         assert_eq!(on(ProgType::KPROBE, access(false, None), None), None);
         assert!(on(ProgType::XDP, access(true, Some(8)), None).expect("a fault").contains("was moved"));
+        let split = access(false, Some(4));
+        assert_eq!(on(ProgType::SYSCALL, split, None), None);
+        assert!(on(ProgType::SYSCALL, split, Some(true)).expect("a fault").contains("not aligned"));
         let packet = |signed| ContextAccess { byte_sz: 4, write: false, signed, ..access(false, Some(0)) };
         assert_eq!(on(ProgType::XDP, packet(true), None), None);
         assert_eq!(on(ProgType::XDP, packet(false), Some(true)), None);

@@ -8,7 +8,7 @@ use super::state::{STACK_SZ, State};
 use super::value::{Kind, Pointer, Region, Sock, Value};
 use super::walk::{Refusal, Walker};
 use crate::proto::{self, Agreed, Arg, ArgKind};
-use crate::uapi::MapType;
+use crate::uapi::{MapType, ProgType};
 
 /// `BPF_MAX_VAR_SIZ` of kernel/bpf/verifier.c.
 const MAX_VAR_SIZ: u64 = 1 << 29;
@@ -26,7 +26,9 @@ impl Walker<'_> {
     ) -> Result<(), Refusal> {
         let value = state.read(reg)?;
         let mut refused = None;
-        for arg in kinds {
+        // Where a helper takes a context from some programs, and something else from others.
+        let from_context = kinds.len() == 1 || self.is_of_sockets();
+        for arg in kinds.iter().filter(|arg| arg.kind != ArgKind::Context || from_context) {
             match self.argument_of(call, *arg, reg, value, state) {
                 Ok(()) => {
                     if value.reference != 0 {
@@ -40,6 +42,13 @@ impl Walker<'_> {
         // What verifiers know more of may be null for them, or a pointer that they kept.
         let unsure = value.vague && value.as_const().is_none() && matches!(value.kind, Kind::Scalar(_));
         refused.map_or(Ok(()), |refused| Err(Refusal { sure: refused.sure && !unsure, ..refused }))
+    }
+
+    /// Whether there is a socket in the context of programs of the type, or behind it.
+    fn is_of_sockets(&self) -> bool {
+        let context = self.prog_type.context();
+        self.prog_type == ProgType::EXT
+            || context.is_none_or(|is| ["skb", "sock", "sock_addr", "sock_ops"].contains(&is))
     }
 
     fn argument_of(

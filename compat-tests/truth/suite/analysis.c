@@ -201,3 +201,23 @@ SEC("raw_tp/sys_enter") int p(u64 *ctx) {
     *(volatile u64 *)&g = 1;
     return 0;
 }
+
+//# w_sk_narrow
+SEC("tc") int p(struct __sk_buff *ctx) {
+    struct bpf_sock *sk = ctx->sk;
+    if (!sk) return 0;
+    sk = bpf_sk_fullsock(sk);
+    if (!sk) return 0;
+    KEEP(*(volatile u16 *)&sk->mark);
+    return 0;
+}
+
+//# w_tcp_wide
+SEC("tc") int p(struct __sk_buff *ctx) {
+    struct bpf_sock *sk = ctx->sk;
+    if (!sk) return 0;
+    struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
+    if (!tcp) return 0;
+    KEEP(*(volatile u64 *)&tcp->snd_cwnd);
+    return 0;
+}

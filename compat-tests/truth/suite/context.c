@@ -224,3 +224,39 @@ SEC("xdp") int p(struct xdp_md *ctx) {
     ctx->data = 1;
     return 0;
 }
+
+//# x_cgskb_hwtstamp
+SEC("cgroup_skb/ingress") int p(struct __sk_buff *ctx) {
+    KEEP(ctx->hwtstamp);
+    return 1;
+}
+
+//# x_flow_gso_segs
+SEC("flow_dissector") int p(struct __sk_buff *ctx) {
+    KEEP(ctx->gso_segs);
+    return 0;
+}
+
+//# x_kprobe_split
+SEC("kprobe/do_nanosleep") int p(char *ctx) {
+    KEEP(*(u64 *)(ctx + 4));
+    return 0;
+}
+
+//# x_perf_half
+SEC("perf_event") int p(struct bpf_perf_event_data *ctx) {
+    KEEP(*(volatile u32 *)&ctx->regs.ip);
+    return 0;
+}
+
+//# x_socket_hwtstamp
+SEC("socket") int p(struct __sk_buff *ctx) {
+    KEEP(ctx->hwtstamp);
+    return 0;
+}
+
+//# x_sysctl_pos_w1
+SEC("cgroup/sysctl") int p(struct bpf_sysctl *ctx) {
+    *(volatile u8 *)&ctx->file_pos = 1;
+    return 1;
+}

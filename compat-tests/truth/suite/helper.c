@@ -536,3 +536,59 @@ SEC("xdp.frags") int p(void *ctx) {
     return bpf_redirect_map(&m, 0, 0);
     return 0;
 }
+
+//# h_classid_xdp
+SEC("xdp") int p(void *ctx) {
+    KEEP(((u64(*)(void))BPF_FUNC_get_cgroup_classid)());
+    return 2;
+}
+
+//# h_perf_read_tc
+MAP(m, BPF_MAP_TYPE_PERF_EVENT_ARRAY, u32, u32, 4);
+SEC("tc") int p(void *ctx) {
+    KEEP(bpf_perf_event_read(&m, 0));
+    return 0;
+}
+
+//# h_setsockopt_sockopt_ctx
+SEC("cgroup/setsockopt") int p(void *ctx) {
+    int on = 1;
+    bpf_setsockopt(ctx, 1, 2, &on, sizeof on);
+    return 1;
+}
+
+//# h_signal_tc
+SEC("tc") int p(void *ctx) {
+    bpf_send_signal(9);
+    return 0;
+}
+
+//# h_sock_cookie_lsm
+SEC("lsm/file_open") int p(void *ctx) {
+    KEEP(bpf_get_socket_cookie(ctx));
+    return 0;
+}
+
+//# h_sock_cookie_reuseport
+SEC("sk_reuseport") int p(void *ctx) {
+    KEEP(bpf_get_socket_cookie(ctx));
+    return 1;
+}
+
+//# h_sock_cookie_syscall
+SEC("syscall") int p(void *ctx) {
+    KEEP(bpf_get_socket_cookie(ctx));
+    return 0;
+}
+
+//# h_taskst_xdp
+struct {
+    __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, u64);
+} m SEC(".maps");
+SEC("xdp") int p(void *ctx) {
+    bpf_task_storage_delete(&m, bpf_get_current_task_btf());
+    return 2;
+}

@@ -351,3 +351,34 @@ SEC("raw_tp/sys_enter") int p(void *ctx) {
     bpf_user_ringbuf_drain(&m, cb, 0, 0);
     return 0;
 }
+
+//# map_array_8m empty
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(key_size, 4);
+    __uint(value_size, 8 << 20);
+    __uint(max_entries, 1);
+} m SEC(".maps");
+SEC("raw_tp/sys_enter") int p(void *ctx) { return 0; }
+
+//# map_hash_buckets empty
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(key_size, 4);
+    __uint(value_size, 8);
+    __uint(max_entries, 3000000000);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+} m SEC(".maps");
+SEC("raw_tp/sys_enter") int p(void *ctx) { return 0; }
+
+//# map_sk_storage_big empty
+struct value {
+    char bytes[65536];
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct value);
+} m SEC(".maps");
+SEC("raw_tp/sys_enter") int p(void *ctx) { return 0; }

@@ -31,6 +31,8 @@ const HASHES: [MapType; 5] =
     [MapType::HASH, MapType::PERCPU_HASH, MapType::LRU_HASH, MapType::LRU_PERCPU_HASH, MapType::HASH_OF_MAPS];
 /// Came with v5.11 as well.
 const LONG_KEYS: &str = "~enum:BPF_MAP_TYPE_TASK_STORAGE";
+/// Came after arrays were given values larger than what is allocated in one piece: v6.1 has both, v5.10 neither.
+const LARGE_VALUES: &str = "~enum:BPF_FUNC_user_ringbuf_drain";
 /// Frames of a stack trace where nobody sets `kernel.perf_event_max_stack`; `sizeof(struct bpf_stack_build_id)`.
 const MAX_FRAMES: u32 = 127;
 const BUILD_ID_SZ: u32 = 32;
@@ -201,18 +203,10 @@ impl Making<'_> {
         }
         self.size("as map_extra", map.map_extra, &row.extra);
         if HASHES.contains(&map.map_type) && map.key_size > MAX_STACK {
-            let fact = self.kernel.shown(LONG_KEYS);
-            if fact.support != Support::Yes {
-                let fact = fact.reason("hash maps had keys of at most 512 bytes");
-                self.checks.push(against(
-                    Stage::Load,
-                    "PTL0224",
-                    self.name(),
-                    "btf.vmlinux",
-                    Some(&fact),
-                    false,
-                ));
-            }
+            self.once_refused(LONG_KEYS, "hash maps had keys of at most 512 bytes");
+        }
+        if map.map_type == MapType::ARRAY && value > KMALLOC_MAX {
+            self.once_refused(LARGE_VALUES, "arrays had values of at most 4 MiB, where pages have 4 KiB");
         }
         if ALLOCATED.contains(&map.map_type) && key + value > KMALLOC_MAX - u64::from(MAX_STACK) {
             self.leave_open(
@@ -221,6 +215,15 @@ impl Making<'_> {
         }
         if map.map_type == MapType::STACK_TRACE {
             self.stack_trace();
+        }
+    }
+
+    /// What kernels refused before they had what `shown` is a sign of.
+    fn once_refused(&mut self, shown: &'static str, why: &str) {
+        let fact = self.kernel.shown(shown);
+        if fact.support != Support::Yes {
+            let fact = fact.reason(why);
+            self.checks.push(against(Stage::Load, "PTL0224", self.name(), "btf.vmlinux", Some(&fact), false));
         }
     }
 
@@ -340,6 +343,7 @@ mod tests {
             map(MapType::CGROUP_STORAGE, 16, 8, 5, 0),
             map(MapType::STACK_TRACE, 4, 12, 16, 0),
             map(MapType::TASK_STORAGE, 4, 8, 0, NO_PREALLOC),
+            map(MapType::HASH, 4, 8, (1 << 27) + 1, NO_PREALLOC),
         ] {
             assert_eq!(outcomes(&map), [Outcome::Fail], "{map:?}");
         }
@@ -348,6 +352,7 @@ mod tests {
     #[test]
     fn what_the_files_or_the_object_leave_open() {
         assert_eq!(outcomes(&map(MapType::HASH, 600, 8, 8, 0)), [Outcome::Undecided], "before v5.11 not");
+        assert_eq!(outcomes(&map(MapType::ARRAY, 4, 8 << 20, 1, 0)), [Outcome::Undecided], "not in v5.10");
         assert_eq!(outcomes(&map(MapType::HASH, 4, 0, 8, 0)), [Outcome::Undecided], "set by its loader");
         assert_eq!(outcomes(&map(MapType::HASH, 4, 8, 0, 0)), [Outcome::Pass], "set by its loader");
         assert_eq!(outcomes(&map(MapType::CPUMAP, 4, 8, 64, 0)), [Outcome::Undecided], "CONFIG_NR_CPUS");

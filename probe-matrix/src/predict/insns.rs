@@ -5,7 +5,7 @@ use super::{Predictor, told, undecided};
 use crate::assess::against;
 use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::{Check, Stage};
-use btf_catalog::insn::{CALL, Insn, JUMP_BY_REGISTER, PSEUDO_FUNC};
+use btf_catalog::insn::{CALL, Insn, JUMP_BY_REGISTER, PSEUDO_FUNC, PSEUDO_KFUNC_CALL};
 use btf_catalog::reach::Walk;
 use btf_catalog::require::{call_chains, context_fault, invalid_insns};
 use btf_catalog::{BtfKind, ProgType};
@@ -20,6 +20,8 @@ const MAX_BELOW_TAIL_CALL_BYTE_SZ: u32 = 255;
 const STACK_ARGUMENTS: u8 = 11;
 /// A call of `bpf_tail_call()`.
 const TAIL_CALL: (u8, u8, i32) = (CALL, 0, 12);
+/// What arm64's JIT shows of tail calls beside other functions: not whether BTF lacks it, but whether the image does.
+const SUBPROG_TAIL_CALLS: &str = "func:bpf_jit_supports_subprog_tailcalls|symbol:bpf_jit_supports_subprog_tailcalls/bpf_prog_select_runtime";
 /// `BPF_ATOMIC`, a mode of stores.
 const ATOMIC: u8 = 0xc0;
 /// `BPF_JMP | BPF_JCOND`.
@@ -53,7 +55,42 @@ impl Predictor<'_> {
         checks.extend(self.by_kernel(reached));
         checks.extend(self.context_faults(reached));
         checks.extend(self.calls(reached));
+        checks.extend(self.by_machine(reached));
         checks
+    }
+
+    /// Tail calls beside other functions and calls of the kernel's functions, for which a JIT must be made: x86-64's is, wherever
+    /// the verifier has them; others came to be, each by itself (`allow_tail_call_in_subprogs()`,
+    /// `bpf_jit_supports_kfunc_call()`).
+    fn by_machine(&self, reached: &Reached) -> Vec<Check> {
+        let arch = self.kernel.arch().filter(|arch| arch != "x86_64");
+        let Some(arch) = arch else { return Vec::new() };
+        let walked = |wanted: &dyn Fn(&Insn) -> bool| {
+            let mut insns = reached.insns.iter().enumerate();
+            insns.find(|(at, insn)| wanted(insn) && reached.reach.walk(*at) > Walk::Never).map(|(at, _)| at)
+        };
+        // That of arm64 makes the first since v6.0, which brought the function that tells of it, the second since v5.18.
+        let tail_call = reached.entry.functions.len() > 1;
+        let tail_call =
+            tail_call.then(|| walked(&|insn| (insn.code, insn.src, insn.imm) == TAIL_CALL)).flatten();
+        let kfunc = walked(&|insn| insn.code == CALL && insn.src == PSEUDO_KFUNC_CALL);
+        let needs = [
+            (tail_call, "a tail call beside other functions", SUBPROG_TAIL_CALLS),
+            (kfunc, "a call of a function of the kernel", "~enum:BPF_FUNC_kptr_xchg"),
+        ];
+        let check = |(at, what, shown): (Option<usize>, &str, &'static str)| {
+            let fact = match arch.as_str() {
+                "aarch64" => self.kernel.shown(shown),
+                _ => Fact::new(Support::Unknown, Evidence::Derived, "the kernel's files")
+                    .reason(format!("the files do not tell what the JIT of {arch} can do")),
+            };
+            let place = format!("{what} on {arch}, {}", reached.place(at?));
+            let walk = reached.reach.walk(at?);
+            (fact.support != Support::Yes).then(|| {
+                against(Stage::Load, "PTL0208", place, "btf.vmlinux", Some(&fact), walk < Walk::Sure)
+            })
+        };
+        needs.into_iter().filter_map(check).collect()
     }
 
     /// Instructions that only some kernels have and that no fact is about.

@@ -16,6 +16,9 @@ impl Predictor<'_> {
     /// all is looked at elsewhere.
     pub(super) fn target(&self, needs: &EntryRequirements, reached: &Reached, at_least: Walk) -> Vec<Check> {
         let how = how(needs);
+        if how == "iter" {
+            return self.iterated(needs).into_iter().collect();
+        }
         let Some((target, arguments)) = self.arguments(needs) else { return Vec::new() };
         if how == "struct_ops" {
             return arguments_read(target, arguments, arguments.words, needs, reached, at_least);
@@ -30,6 +33,14 @@ impl Predictor<'_> {
         let words = arguments.words + u32::from(returned);
         checks.extend(arguments_read(target, arguments, words, needs, reached, at_least));
         checks
+    }
+
+    /// Reads beyond what an iterator is given of each object. Some of its pointers are to memory that it may read, so that no
+    /// more is told of them.
+    fn iterated(&self, needs: &EntryRequirements) -> Option<Check> {
+        let target = needs.target.as_deref().filter(|_| needs.attach_btf)?;
+        let given = self.kernel.function(format!("bpf_iter_{target}"))?;
+        beyond(target, given, given.words, needs)
     }
 
     /// What an entry attaches to, and the arguments that it is given.
@@ -212,12 +223,7 @@ fn arguments_read(
     reached: &Reached,
     at_least: Walk,
 ) -> Vec<Check> {
-    let mut checks = Vec::new();
-    let read = needs.context.end_byte;
-    if read > words * 8 {
-        let why = format!("byte {read} is read, and {target} has {}", count(arguments.count, "argument"));
-        checks.push(of_arguments(needs, &why));
-    }
+    let mut checks = Vec::from_iter(beyond(target, arguments, words, needs));
     let number = |word: u32| word < arguments.words && arguments.word(word).is_some_and(Word::is_number);
     let through = reached.dereferenced(at_least).find(|word| number(*word));
     checks.extend(through.map(|word| {
@@ -225,6 +231,13 @@ fn arguments_read(
         of_arguments(needs, &why)
     }));
     checks
+}
+
+/// A read behind the first `words` words of arguments.
+fn beyond(target: &str, arguments: Arguments, words: u32, needs: &EntryRequirements) -> Option<Check> {
+    let read = needs.context.end_byte;
+    let why = || format!("byte {read} is read, and {target} has {}", count(arguments.count, "argument"));
+    (read > words * 8).then(|| of_arguments(needs, &why()))
 }
 
 fn of_arguments(needs: &EntryRequirements, why: &str) -> Check {
