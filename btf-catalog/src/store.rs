@@ -12,6 +12,7 @@ pub mod backend;
 pub mod diff;
 #[cfg(feature = "remote")]
 pub mod fetch;
+mod inputs;
 pub mod layout;
 #[cfg(all(test, feature = "remote"))]
 mod loopback;
@@ -416,6 +417,7 @@ impl Store {
         if !records.is_empty() {
             // Those about other kernels go too: they can be found out again.
             files.extend(self.backend.list(answers::ANSWERS)?);
+            files.extend(self.backend.list(inputs::INPUTS)?);
         }
         Ok(Pruned { records, files, damaged: listing.damaged })
     }

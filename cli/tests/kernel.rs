@@ -64,6 +64,10 @@ fn what_is_added_is_listed_shown_and_given_back() {
     let place = Place::new();
     assert_eq!(each(&place.add_both(), "state"), ["added", "added"]);
     assert_eq!(each(&place.add_both(), "state"), ["known", "known"]);
+    let file = place.path("vmlinux-6.1.0-1-amd64");
+    let again = place.kernel(&["add", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(said.contains("6.1.0-1-amd64: known, not read again"), "{said}");
     let (document, code) = place.report(&["list"]);
     assert_eq!((code, each(&document, "release")), (0, vec!["6.1.0-1-amd64", "6.1.0-2-amd64"]));
     assert_eq!(each(&place.report(&["list", "*-2-*"]).0, "release"), ["6.1.0-2-amd64"]);
@@ -150,6 +154,32 @@ fn damage_is_named_and_adding_again_repairs_it() {
     fs::remove_file(pack).unwrap();
     place.add_both();
     assert_eq!(place.report(&["verify"]).1, 0);
+}
+
+#[test]
+fn objects_are_relocated_and_btf_is_minimised_for_kernels_of_a_store() {
+    let place = Place::new();
+    place.add_both();
+    let portolan = |args: &[&str]| {
+        let store = place.path("store");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+        command.args(args).args(["--store", store.to_str().unwrap()]).stdin(Stdio::null()).output().unwrap()
+    };
+    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/objects/flow-meter-tcx.bpfel.o");
+    let (out, dir) = (place.path("out.o"), place.path("minimised"));
+    let (out, dir) = (out.to_str().unwrap(), dir.to_str().unwrap());
+    let relocated = portolan(&["relocate", object, "--kernel", "6.1.0-1-amd64", "-o", out]);
+    assert_eq!(relocated.status.code(), Some(0), "{}", String::from_utf8_lossy(&relocated.stderr));
+    assert!(fs::metadata(out).unwrap().len() > 0);
+    let several = portolan(&["relocate", object, "--kernel", "6.1.*", "-o", out]);
+    assert_eq!(several.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&several.stderr).contains("several kernels (6.1.0-1-amd64, 6.1.0-2-amd64)")
+    );
+    let minimised = portolan(&["kernel", "minimize", object, "--kernel", "6.1.*", "--out", dir]);
+    assert_eq!(minimised.status.code(), Some(0), "{}", String::from_utf8_lossy(&minimised.stderr));
+    let format = portolan(&["relocate", object, "--kernel", "6.1.0-1-amd64", "-o", "json"]);
+    assert!(String::from_utf8_lossy(&format.stderr).contains("the report's format is --format"));
 }
 
 #[test]

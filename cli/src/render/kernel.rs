@@ -98,7 +98,8 @@ pub fn diff(report: &KernelDiff, screen: &Screen) -> String {
     text
 }
 
-fn name(kernel: &KernelEntry) -> &str {
+/// What a kernel is called: its release, or what it was read from.
+pub fn name(kernel: &KernelEntry) -> &str {
     kernel.release.as_deref().or(kernel.sources.first().map(String::as_str)).unwrap_or(&kernel.id)
 }
 

@@ -16,7 +16,8 @@ use crate::report::Document;
 use crate::report::kernel::{KernelDiff, KernelEntry, KernelReport};
 use anyhow::{Context, anyhow};
 use btf_catalog::kernel::{self, Kernel, Options};
-use btf_catalog::store::{Directory, Record, Store, StoreError, diff};
+use btf_catalog::open::{Takes, open as open_file};
+use btf_catalog::store::{Digest, Directory, Record, Store, StoreError, diff};
 use btf_catalog::{BpfObject, Btf};
 use bytes::Bytes;
 use probe_matrix::derive::Offline;
@@ -87,13 +88,32 @@ fn add(args: &AddArgs, screen: &Screen) -> Result<Exit, Failure> {
     let there: Vec<&PathBuf> = args.paths.iter().filter(|path| path.exists()).collect();
     for files in kernel::groups(&there).map_err(bad_input)? {
         let shown = || files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+        let inputs = digest(&files, options);
+        if let Some(records) = inputs.as_ref().and_then(|inputs| store.given_by(inputs).transpose()) {
+            for record in records.map_err(anyhow::Error::from)? {
+                let entry = KernelEntry::of(&record, Some("known"));
+                render::message(&format!(
+                    "{}: known, not read again ({})",
+                    line(view::name(&entry)),
+                    line(&shown())
+                ));
+                report.kernels.push(entry);
+            }
+            continue;
+        }
         match kernel::read(&files, options) {
             Ok(kernels) if kernels.is_empty() => {
                 report.damage.push(format!("{}: no kernel was found", shown()));
             }
             Ok(kernels) => {
+                let (before, damage) = (report.kernels.len(), report.damage.len());
                 for kernel in &kernels {
                     add_one(&store, kernel, &mut report)?;
+                }
+                if let Some(inputs) = inputs.filter(|_| report.damage.len() == damage) {
+                    let ids: Vec<String> =
+                        report.kernels[before..].iter().map(|kernel| kernel.id.clone()).collect();
+                    store.remember_inputs(&inputs, &ids).map_err(anyhow::Error::from)?;
                 }
             }
             Err(error) => report.damage.push(error.to_string()),
@@ -105,6 +125,15 @@ fn add(args: &AddArgs, screen: &Screen) -> Result<Exit, Failure> {
         finish(&store, report, args.store.output, screen, view::list)?;
     }
     Ok(exit)
+}
+
+/// What names these files by their names and bytes; nothing where some is a directory, or cannot be read.
+fn digest(files: &[PathBuf], options: Options) -> Option<Digest> {
+    let opened = files.iter().map(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok((name, open_file(file, Takes::Files)?))
+    });
+    Digest::of_inputs(opened, if options.modules { "modules" } else { "no modules" }).ok()
 }
 
 /// Adds a kernel, and says so: packages take seconds each.
