@@ -56,6 +56,8 @@ pub fn read(paths: &[impl AsRef<Path>], options: Options) -> Result<Vec<Kernel>,
             let path = path.as_ref();
             parts.path(path).map_err(|error| match error {
                 KernelError::Io { .. } | KernelError::In { .. } => error,
+                // It says which file itself.
+                KernelError::NoKernel { ref what, .. } if *what == path.display().to_string() => error,
                 error => KernelError::In { path: path.to_owned(), error: Box::new(error) },
             })?;
         }

@@ -23,16 +23,19 @@ const PROGRAMS_SHOWN: usize = 4;
 pub fn matrix(matrix: &Matrix, objects: &[ObjectEntry], whole: bool, screen: &Screen) -> String {
     let groups = groups(matrix);
     let summary = matrix.summary();
-    let marked = |mark| matrix.cells().filter(|cell| Mark::of(cell) == mark).count();
+    let marked = |mark, what| match matrix.cells().filter(|cell| Mark::of(cell) == mark).count() {
+        0 => String::new(),
+        cells => format!(" ({cells} of them {what})"),
+    };
     let head = format!(
-        "{} on {}: {} run ({} of them as far as can be told), {} blocked, {} undecided ({} of them load)",
+        "{} on {}: {} run{}, {} blocked, {} undecided{}",
         count(matrix.rows.len(), "program"),
         count(matrix.kernels.len(), "kernel"),
         summary.runs,
-        marked(Mark::Assumed),
+        marked(Mark::Assumed, "as far as can be told"),
         summary.blocked,
         summary.unknown,
-        marked(Mark::Loads),
+        marked(Mark::Loads, "load"),
     );
     let mut text = format!("\n{}", paragraph(&head, 0, screen.columns));
     let shown: Vec<Mark> = Mark::ALL.into_iter().filter(|mark| of_any(matrix, *mark)).collect();

@@ -2,7 +2,7 @@
 
 use super::kernel::{find, open_existing};
 use crate::exit::{Failure, bad_input};
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use btf_catalog::kernel::{self, Kernel, Options};
 use btf_catalog::store::{Record, Store};
 use probe_matrix::derive::Offline;
@@ -55,7 +55,9 @@ impl Kernels {
     /// The kernels of a source.
     pub(super) fn read(&self, source: &Source, options: Options) -> anyhow::Result<Vec<Kernel>> {
         match (source, &self.store) {
-            (Source::Files(files), _) => kernel::read(files, options).context(TAKEN),
+            (Source::Files(files), _) => {
+                kernel::read(files, options).map_err(|error| anyhow!("{error} ({TAKEN})"))
+            }
             (Source::Stored(record), Some(store)) => Ok(vec![store.kernel(record)?]),
             (Source::Stored(_), None) => Ok(Vec::new()),
         }
