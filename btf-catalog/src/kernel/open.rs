@@ -48,9 +48,9 @@ const LAYERS: usize = 3;
 /// Parts of one kernel, such as Debian's packages of binary, modules and base, become one [`Kernel`]: they agree in
 /// release, and in build ID, machine and BTF where these are known of both. Parts that tell no release stay alone.
 pub fn read(paths: &[impl AsRef<Path>], options: Options) -> Result<Vec<Kernel>, KernelError> {
-    // Modules are unpacked beside the package that they come from: most packages of today compress both.
+    // Images and modules are unpacked beside the package that they come from: most packages of today compress both.
     std::thread::scope(|scope| {
-        let readers = options.modules.then(|| Readers::start(scope));
+        let readers = options.modules.then(|| Readers::start(scope, options));
         let mut parts = Parts { options, kernels: Vec::new(), found: 0, readers };
         for path in paths {
             let path = path.as_ref();
@@ -65,48 +65,81 @@ pub fn read(paths: &[impl AsRef<Path>], options: Options) -> Result<Vec<Kernel>,
     })
 }
 
-/// A module to be read: what it was found in, its path there, and the release that the path tells.
-struct ModuleFile {
+/// An image or a module to be read: what it was found in, as which file of all, its path there, and the release that the
+/// path tells.
+struct PackedFile {
     source: String,
+    number: usize,
     path: String,
     release: Option<String>,
     bytes: Vec<u8>,
 }
 
-type ModuleRead = (ModuleFile, Result<(Module, Option<String>), KernelError>);
+/// What is to be read.
+enum Job {
+    Image(PackedFile),
+    Module(PackedFile),
+}
 
-/// Threads that read modules. At most as many modules wait as there are threads.
+type ImageRead = (PackedFile, Result<Kernel, KernelError>);
+type ModuleRead = (PackedFile, Result<(Module, Option<String>), KernelError>);
+
+/// What was read.
+#[derive(Default)]
+struct FilesRead {
+    images: Vec<ImageRead>,
+    modules: Vec<ModuleRead>,
+}
+
+/// Threads that read images and modules. At most as many files wait as there are threads.
 struct Readers<'scope> {
-    queue: SyncSender<ModuleFile>,
-    threads: Vec<ScopedJoinHandle<'scope, Vec<ModuleRead>>>,
+    queue: SyncSender<Job>,
+    threads: Vec<ScopedJoinHandle<'scope, FilesRead>>,
 }
 
 impl<'scope> Readers<'scope> {
-    fn start<'env>(scope: &'scope Scope<'scope, 'env>) -> Readers<'scope> {
+    fn start<'env>(scope: &'scope Scope<'scope, 'env>, options: Options) -> Readers<'scope> {
         let count = std::thread::available_parallelism().map_or(1, usize::from).min(READERS);
-        let (queue, jobs) = mpsc::sync_channel::<ModuleFile>(count);
+        let (queue, jobs) = mpsc::sync_channel::<Job>(count);
         let jobs = Arc::new(Mutex::new(jobs));
         let threads = (0..count).map(|_| {
             let jobs = Arc::clone(&jobs);
             scope.spawn(move || {
-                let mut read = Vec::new();
+                let mut read = FilesRead::default();
                 loop {
                     let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(mut file) = job else { return read };
-                    let module = module::read(&file.path, &file.bytes);
-                    file.bytes = Vec::new();
-                    read.push((file, module));
+                    match job {
+                        Ok(Job::Image(mut file)) => {
+                            let image = image::read(&std::mem::take(&mut file.bytes), options.image);
+                            read.images.push((file, image));
+                        }
+                        Ok(Job::Module(mut file)) => {
+                            let module = module::read(&file.path, &std::mem::take(&mut file.bytes));
+                            read.modules.push((file, module));
+                        }
+                        Err(_) => return read,
+                    }
                 }
             })
         });
         Readers { queue, threads: threads.collect() }
     }
 
-    /// What was read of all, once no more come.
-    fn finish(self) -> impl Iterator<Item = ModuleRead> {
+    /// What was read of all, once no more come, whichever thread read it.
+    fn finish(self) -> FilesRead {
         drop(self.queue);
-        // Nothing in a reader panics; if it did, the modules it had would be missing from the kernel and be seen so.
-        self.threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default())
+        let mut all = FilesRead::default();
+        for thread in self.threads {
+            // Nothing in a reader panics; if it did, what it had would be missing from the kernel and be seen so.
+            let FilesRead { images, modules } = thread.join().unwrap_or_default();
+            all.images.extend(images);
+            all.modules.extend(modules);
+        }
+        // The order of threads must not show.
+        all.images.sort_by_key(|(file, _)| file.number);
+        all.modules
+            .sort_by(|(one, _), (other, _)| (&one.source, &one.path).cmp(&(&other.source, &other.path)));
+        all
     }
 }
 
@@ -217,19 +250,24 @@ impl Parts<'_> {
         self.add(source, Kernel { release, notes: vec![note], ..Kernel::default() });
     }
 
+    fn unreadable(&mut self, file: &PackedFile, error: &KernelError) {
+        self.note(&file.source, file.release.as_deref(), format!("{}: {error}", file.path));
+    }
+
     fn finish(mut self) -> Vec<Kernel> {
-        // The order of threads must not show.
-        let mut modules: Vec<ModuleRead> =
-            self.readers.take().into_iter().flat_map(Readers::finish).collect();
-        modules.sort_by(|(one, _), (other, _)| (&one.source, &one.path).cmp(&(&other.source, &other.path)));
+        let FilesRead { images, modules } = self.readers.take().map(Readers::finish).unwrap_or_default();
+        for (file, read) in images {
+            match read {
+                Ok(kernel) => self.add_image(&file.source, kernel, file.release.as_deref()),
+                Err(error) => self.unreadable(&file, &error),
+            }
+        }
         for (file, read) in modules {
             match read {
                 Ok((module, built_for)) => {
                     self.module(&file.source, &file.path, module, file.release.or(built_for));
                 }
-                Err(error) => {
-                    self.note(&file.source, file.release.as_deref(), format!("{}: {error}", file.path));
-                }
+                Err(error) => self.unreadable(&file, &error),
             }
         }
         let complete = |Part { mut kernel, order }: Part| {
@@ -344,36 +382,52 @@ impl Parts<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let read = match role {
+        let (number, owned) = (self.found, release.map(str::to_owned));
+        let read = match (role, &self.readers) {
             // The kernel's name for its BTF (`/sys/kernel/btf/vmlinux`), and a release behind it.
-            Role::Image if matches!(bytes[..], [0x9f, 0xeb, ..] | [0xeb, 0x9f, ..]) => {
+            (Role::Image, _) if matches!(bytes[..], [0x9f, 0xeb, ..] | [0xeb, 0x9f, ..]) => {
                 let btf = Some(Bytes::from(bytes));
-                self.add(source, Kernel { release: release.map(str::to_owned), btf, ..Kernel::default() });
+                self.add(source, Kernel { release: owned, btf, ..Kernel::default() });
                 Ok(())
             }
-            Role::Image => self.image(source, &bytes, release),
-            Role::Module => {
-                let release = release.map(str::to_owned);
-                let file = ModuleFile { source: source.to_owned(), path, release, bytes };
-                // The readers take modules until the sender is gone.
-                if let Some(readers) = &self.readers {
-                    let _ = readers.queue.send(file);
-                }
+            // The readers take files until the sender is gone.
+            (Role::Image, Some(readers)) => {
+                let source = source.to_owned();
+                let _ = readers.queue.send(Job::Image(PackedFile {
+                    source,
+                    number,
+                    path,
+                    release: owned,
+                    bytes,
+                }));
                 return Ok(());
             }
-            Role::Config => {
+            (Role::Module, Some(readers)) => {
+                let source = source.to_owned();
+                let _ = readers.queue.send(Job::Module(PackedFile {
+                    source,
+                    number,
+                    path,
+                    release: owned,
+                    bytes,
+                }));
+                return Ok(());
+            }
+            (Role::Module, None) => return Ok(()),
+            (Role::Image, None) => self.image(source, &bytes, release),
+            (Role::Config, _) => {
                 let config = KernelConfig::parse(&bytes, format!("/{path}"));
                 self.add(source, Kernel { release: release.map(str::to_owned), config, ..Kernel::default() });
                 Ok(())
             }
-            Role::Order => {
+            (Role::Order, _) => {
                 let text = String::from_utf8_lossy(&bytes);
                 let order = text.lines().filter_map(module::name_of).collect();
                 let kernel = Kernel { release: release.map(str::to_owned), ..Kernel::default() };
                 self.of(&kernel).order = Some(order);
                 Ok(())
             }
-            Role::Btf => {
+            (Role::Btf, _) => {
                 let btf = Some(Bytes::from(bytes));
                 self.add(source, Kernel { release: release.map(str::to_owned), btf, ..Kernel::default() });
                 Ok(())
@@ -386,10 +440,13 @@ impl Parts<'_> {
     }
 
     fn image(&mut self, source: &str, bytes: &[u8], release: Option<&str>) -> Result<(), KernelError> {
-        let mut kernel = image::read(bytes, self.options.image)?;
+        self.add_image(source, image::read(bytes, self.options.image)?, release);
+        Ok(())
+    }
+
+    fn add_image(&mut self, source: &str, mut kernel: Kernel, release: Option<&str>) {
         kernel.release = kernel.release.or_else(|| release.map(str::to_owned));
         self.add(source, kernel);
-        Ok(())
     }
 
     fn module(&mut self, source: &str, path: &str, module: Module, release: Option<String>) {
