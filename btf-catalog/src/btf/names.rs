@@ -68,20 +68,26 @@ impl NameIndex {
 
 /// The types of a name space that have a name, ascending.
 fn named(btf: &Btf, space: Space) -> Vec<Named> {
+    const AT_A_TIME: usize = 256;
     let wanted: [bool; 128] =
         std::array::from_fn(|raw_kind| Space::of(BtfKind::from_raw(raw_kind as u8)) == space);
-    let most: u32 = (0..128).filter(|raw_kind| wanted[*raw_kind]).map(|raw_kind| btf.counts[raw_kind]).sum();
-    let mut named = vec![[0; 2]; most as usize + 1];
-    let mut count = 0;
-    // Gathered without a branch that depends on the kind, since kinds come in no order.
-    for (index, off) in btf.offsets.iter().enumerate().skip(usize::from(btf.base.is_none())) {
-        let word = |at: usize| u32_at(&btf.data, *off as usize + at, btf.big_endian);
-        let name_off = word(0);
-        named[count] = [btf.first_id + index as u32, name_off];
-        let of_space = wanted[(word(4) >> 24 & INFO_KIND) as usize];
-        count += usize::from(of_space) * usize::from(name_off != 0);
+    let mut named = Vec::new();
+    let void = usize::from(btf.base.is_none());
+    let mut id = btf.first_id + void as u32;
+    for offsets in btf.offsets[void..].chunks(AT_A_TIME) {
+        let mut gathered = [[0; 2]; AT_A_TIME];
+        let mut count = 0;
+        // Without a branch that depends on the kind, since kinds come in no order.
+        for off in offsets {
+            let word = |at: usize| u32_at(&btf.data, *off as usize + at, btf.big_endian);
+            let name_off = word(0);
+            gathered[count] = [id, name_off];
+            let of_space = wanted[(word(4) >> 24 & INFO_KIND) as usize];
+            count += usize::from(of_space) * usize::from(name_off != 0);
+            id += 1;
+        }
+        named.extend_from_slice(&gathered[..count]);
     }
-    named.truncate(count);
     named
 }
 

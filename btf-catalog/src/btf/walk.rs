@@ -38,8 +38,11 @@ struct Shape {
     second_refers: u32,
 }
 
-/// Words of a type that are looked at side by side.
-const SIDE: usize = 12;
+/// Words that a processor takes at once.
+const LANES: usize = 4;
+/// Words of a type that are looked at side by side, in groups of so many.
+const GROUPS: usize = 3;
+const SIDE: usize = GROUPS * LANES;
 /// Numbers of elements that are told apart there, from 0 on: as many as fit.
 const FEW: usize = 5;
 /// Kinds that are told apart there: more than there are.
@@ -48,30 +51,43 @@ const KINDS: usize = 32;
 /// Which of a type's first words are names and which are references, as masks.
 #[derive(Clone, Copy)]
 struct Words {
-    names: [u32; SIDE],
-    refers: [u32; SIDE],
+    names: Side,
+    refers: Side,
+}
+
+/// The first words of a type, or what is known of each.
+type Side = [[u32; LANES]; GROUPS];
+
+/// Raises each of `largest` to the word that stands there, where the mask lets it through.
+#[inline]
+fn raise(largest: &mut Side, words: &Side, masks: &Side) {
+    for (largest, (words, masks)) in largest.iter_mut().zip(words.iter().zip(masks)) {
+        *largest = std::array::from_fn(|lane| largest[lane].max(words[lane] & masks[lane]));
+    }
 }
 
 /// By raw kind and number of elements. A kind that this build does not know has a name of its own and nothing else.
 static WORDS: [[Words; FEW]; KINDS] = words();
 
 const fn words() -> [[Words; FEW]; KINDS] {
+    const NO_WORD: Side = [[0; LANES]; GROUPS];
     let shapes = shapes();
-    let mut words = [[Words { names: [0; SIDE], refers: [0; SIDE] }; FEW]; KINDS];
+    let mut words = [[Words { names: NO_WORD, refers: NO_WORD }; FEW]; KINDS];
     let mut raw = 0;
     while raw < KINDS {
         let shape = shapes[raw];
         let mut vlen = 0;
         while vlen < FEW {
             let of_type = &mut words[raw][vlen];
-            of_type.names[0] = u32::MAX;
-            of_type.refers[2] = shape.refers;
+            of_type.names[0][0] = u32::MAX;
+            of_type.refers[0][2] = shape.refers;
             let byte_sz = shape.fixed + shape.each * vlen;
             let mut at = TYPE_SZ;
             while at + 8 <= byte_sz && byte_sz <= SIDE * 4 {
-                of_type.names[at / 4] = shape.names;
-                of_type.refers[at / 4] = shape.first_refers;
-                of_type.refers[at / 4 + 1] = shape.second_refers;
+                let (first, second) = (at / 4, at / 4 + 1);
+                of_type.names[first / LANES][first % LANES] = shape.names;
+                of_type.refers[first / LANES][first % LANES] = shape.first_refers;
+                of_type.refers[second / LANES][second % LANES] = shape.second_refers;
                 at += shape.stride;
             }
             vlen += 1;
@@ -189,7 +205,7 @@ impl Btf {
     fn walk_in_order<const BIG: bool>(&mut self, data: &[u8], header: &Header) -> Result<Largest, BtfError> {
         let types = &data[..header.types.end];
         let mut largest = Largest::default();
-        let (mut names, mut refers) = ([0; SIDE], [0; SIDE]);
+        let (mut names, mut refers) = (Side::default(), Side::default());
         let mut at = header.types.start;
         while at < types.len() {
             let left = &types[at..];
@@ -224,18 +240,18 @@ impl Btf {
             match left.first_chunk::<{ SIDE * 4 }>() {
                 Some(side) if byte_sz <= side.len() && shape.fixed > 0 => {
                     let words = &WORDS[raw_kind % KINDS][vlen.min(FEW - 1)];
-                    for index in 0..SIDE {
-                        let word = word::<BIG>(side, index);
-                        names[index] = names[index].max(word & words.names[index]);
-                        refers[index] = refers[index].max(word & words.refers[index]);
-                    }
+                    let side = std::array::from_fn(|group| {
+                        std::array::from_fn(|lane| word::<BIG>(side, group * LANES + lane))
+                    });
+                    raise(&mut names, &side, &words.names);
+                    raise(&mut refers, &side, &words.refers);
                 }
                 _ => largest = look_at::<BIG>(shape, ty, largest),
             }
             at += byte_sz;
         }
-        let names = names.into_iter().fold(largest.name, u32::max);
-        let refers = refers.into_iter().fold(largest.refer, u32::max);
+        let names = names.into_iter().flatten().fold(largest.name, u32::max);
+        let refers = refers.into_iter().flatten().fold(largest.refer, u32::max);
         Ok(Largest { name: names, refer: refers })
     }
 
