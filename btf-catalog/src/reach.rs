@@ -33,7 +33,7 @@ mod tests;
 mod transfer;
 
 pub use flow::{broken_flow, without_end};
-pub(crate) use flow::{live_registers, meeting_points, slots, successors};
+pub(crate) use flow::{falls_into_loop, live_registers, meeting_points, slots, successors};
 pub use returned::Returned;
 pub(crate) use transfer::{access_sz, number};
 

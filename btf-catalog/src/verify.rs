@@ -66,6 +66,9 @@ pub struct Traits {
     pub stack_grows_by_reads: Option<bool>,
     /// Whether it knows that a lookup in an array finds something where the key is a constant that the array has.
     pub knows_array_entries: Option<bool>,
+    /// Whether it takes all loops that end, as verifiers since v6.8 do: also those that are entered further down than where an
+    /// instruction falls into them, and those that count on the stack alone.
+    pub takes_all_loops: Option<bool>,
     /// Whether it knows `struct bpf_timer` and keeps programs from it.
     pub keeps_timers: Option<bool>,
     /// What the entry may return; `None` for anything.

@@ -200,6 +200,8 @@ impl Predictor<'_> {
                 Some(true) => shown("type:bpf_retval_range").filter(|shown| *shown),
                 told => told,
             },
+            // Both came in v6.8.
+            takes_all_loops: shown("type:bpf_retval_range").filter(|shown| *shown),
             keeps_timers: shown("enum:BPF_FUNC_timer_init"),
             knows_array_entries: shown("member:bpf_call_arg_meta.const_map_key"),
             returns: returns.range.filter(|_| returns.checks.is_empty()),

@@ -2,6 +2,7 @@
 
 use super::Walk;
 use crate::insn::{CALL, EXIT, Insn, JUMP_BY_REGISTER, PSEUDO_KFUNC_CALL};
+use crate::object::Function;
 
 /// Instructions with their index, without the second halves of 64-bit loads.
 pub(crate) fn slots(insns: &[Insn]) -> impl Iterator<Item = (usize, Insn)> {
@@ -86,6 +87,43 @@ pub fn without_end(insns: &[Insn]) -> Vec<usize> {
         }
     }
     slots(insns).map(|(at, _)| at).filter(|at| !ends[*at]).collect()
+}
+
+/// An instruction that does not jump and leads back into a loop, which was entered further down: `check_cfg()` before v6.8 takes
+/// ways back from jumps alone, in the order in which it walks.
+pub(crate) fn falls_into_loop(insns: &[Insn], functions: &[Function]) -> Option<usize> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Walked {
+        No,
+        Here,
+        Done,
+    }
+    let mut walked = vec![Walked::No; insns.len()];
+    for function in functions {
+        let mut way = vec![(function.insn_off, 0)];
+        while let Some((at, ways)) = way.pop() {
+            let Some(insn) = insns.get(at) else { continue };
+            if ways == 0 {
+                if walked[at] != Walked::No {
+                    continue;
+                }
+                walked[at] = Walked::Here;
+            }
+            let Some(to) = successors(*insn, at).get(ways).copied() else {
+                walked[at] = Walked::Done;
+                continue;
+            };
+            way.push((at, ways + 1));
+            let Some(to) = to.filter(|to| *to < insns.len()) else { continue };
+            let jumps = matches!(insn.class(), 5 | 6) && insn.code != CALL;
+            match walked[to] {
+                Walked::Here if !jumps => return Some(at),
+                Walked::No => way.push((to, 0)),
+                _ => {}
+            }
+        }
+    }
+    None
 }
 
 /// Which instructions ways can meet at: targets of jumps, and where a call returns to.

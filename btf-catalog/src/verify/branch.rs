@@ -50,8 +50,11 @@ impl Test {
             (Kind::Scalar(a), Kind::Scalar(b)) => {
                 let constant = b.as_const().is_some();
                 match a.test(self.condition, self.wide, b) {
-                    // What the second operand may be is looked at since v6.8 where it is not constant.
-                    Some(taken) if constant && !self.a.soft && !self.b.soft => Ways::Only { taken },
+                    // What the second operand may be is looked at since v6.8 where it is not constant, and so are bounds where
+                    // the two are held to be equal or not.
+                    Some(taken) if constant && !self.by_bounds(a) && !self.a.soft && !self.b.soft => {
+                        Ways::Only { taken }
+                    }
                     Some(taken) => Ways::Leaning { taken },
                     // A register beside itself is known to be equal since v7.2.
                     None if Some(self.regs.0) == self.regs.1 => Ways::Either,
@@ -76,6 +79,12 @@ impl Test {
             (Kind::Opaque, _) | (_, Kind::Opaque) => Ways::Either,
             _ => Ways::Both,
         }
+    }
+
+    /// Whether nothing but the bounds of a number can tell that it is not equal to another.
+    fn by_bounds(&self, number: Scalar) -> bool {
+        let seen = if self.wide { number } else { number.truncated(4) };
+        matches!(self.condition, cond::JEQ | cond::JNE) && seen.as_const().is_none()
     }
 
     /// Whether a pointer that may be null is held against a register, not against the number 0.

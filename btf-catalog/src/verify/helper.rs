@@ -153,6 +153,12 @@ impl Walker<'_> {
                 self.argument(&mut call, kinds, reg, state)?;
             }
         }
+        if name == "set_retval" {
+            self.result_for_caller(&call, state);
+        }
+        if name == "tail_call" {
+            self.returns_to_caller(state);
+        }
         call.take_effect(name, state)?;
         self.callback(name, &call, state);
         let result = self.result(&call, state);
@@ -164,6 +170,27 @@ impl Walker<'_> {
             return Ok(Value { id, reference: id, ..result });
         }
         Ok(result)
+    }
+
+    /// Notes a result, set for what the program was called from, that verifiers since v7.1 refuse.
+    fn result_for_caller(&mut self, call: &Call, state: &State) {
+        let error = -MAX_ERRNO..=0;
+        let set = state.reg(1).as_scalar().and_then(|set| set.truncated(4).widened());
+        if !set.is_some_and(|set| error.contains(&set.smin) && error.contains(&set.smax)) {
+            let why = "sets a result that is no error number, which not all kernels take";
+            self.note(call.taker.at, Refusal::doubtful(why), state.doubt);
+        }
+    }
+
+    /// Walks on behind a function whose tail call another program has answered, as verifiers since v7.0 do.
+    fn returns_to_caller(&mut self, state: &State) {
+        let mut returned = state.clone();
+        let left = returned.frames.pop();
+        if let Some(frame) = left.filter(|frame| !returned.frames.is_empty() && frame.callback.is_none()) {
+            returned.doubt = true;
+            returned.set(0, Value::VAGUE);
+            self.fork(frame.call + 1, returned);
+        }
     }
 
     /// What is left in `r0`.

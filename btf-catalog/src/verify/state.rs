@@ -406,6 +406,12 @@ impl State {
         }
     }
 
+    /// Whether registers of the function that is walked hold the same, as `states_maybe_looping()` takes it.
+    pub(super) fn has_registers_of(&self, other: &State) -> bool {
+        let kinds = |state: &State| state.frame().regs.map(|value| value.kind);
+        self.same_place(other) && kinds(self) == kinds(other)
+    }
+
     /// Whether nothing is known here that some verifier may know better.
     pub(super) fn is_plain(&self) -> bool {
         !self.doubt

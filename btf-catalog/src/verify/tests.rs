@@ -1,6 +1,7 @@
 //! Hand-made programs: what each is refused for, and what is not.
 
 mod memory;
+mod older;
 
 use super::*;
 use crate::btf::{Btf, BtfKind, TypeId};

@@ -13,7 +13,7 @@ use crate::insn::{
 };
 use crate::object::{BpfObject, Entry, ExternKind, MapDef};
 use crate::reach::scalar::{Scalar, op};
-use crate::reach::{Constants, access_sz, live_registers, meeting_points, successors};
+use crate::reach::{Constants, access_sz, falls_into_loop, live_registers, meeting_points, successors};
 use crate::uapi::ProgType;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -132,6 +132,13 @@ impl<'a> Walker<'a> {
             // It is given what the function is given that it stands in for.
             start.regs[1..=5].fill(self.unmodelled("what extensions are given"));
         }
+        self.exceptions();
+        if self.traits.takes_all_loops != Some(true)
+            && let Some(at) = falls_into_loop(self.insns, &self.entry.functions)
+        {
+            let why = "falls into a loop that was entered further down, which verifiers before v6.8 refuse";
+            self.note(at, Refusal::doubtful(why), false);
+        }
         self.walk_from(0, State::new(start));
         let global = self.entry.functions.iter().skip(1).filter(|function| function.global);
         let globals: Vec<usize> = global.map(|function| function.insn_off).collect();
@@ -143,6 +150,17 @@ impl<'a> Walker<'a> {
         }
         self.found.faults = self.faults.into_iter().collect();
         self.found
+    }
+
+    /// Notes functions that the kernel calls when the program throws.
+    fn exceptions(&mut self) {
+        let object = self.object;
+        let own = self.entry.functions.first().and_then(|function| function.type_id);
+        if let Some((btf, ty)) = object.btf.as_ref().zip(own)
+            && btf.decl_tags(ty).any(|(_, text)| text.starts_with("exception_callback:"))
+        {
+            self.unmodelled("functions that are called on exceptions");
+        }
     }
 
     /// Whether the walk has come to its end: every verifier refuses the entry, or too much was walked.
@@ -247,6 +265,11 @@ impl<'a> Walker<'a> {
         let mut left_by_older = false;
         for &number in here.iter().rev() {
             let seen = &self.seen[number as usize];
+            // A loop that changes nothing but the stack is one without end for verifiers before v6.8.
+            self.found.leans |= self.traits.takes_all_loops != Some(true)
+                && seen.open > 0
+                && seen.state.has_registers_of(state)
+                && seen.state != *state;
             match seen.state.covers(state, at, &self.live, &self.numbers) {
                 Covers::No => continue,
                 Covers::ForOlder => {
