@@ -139,9 +139,10 @@ fn a_branch_on_what_is_read_is_walked_on_both() {
     // r1 = *(u32 *)(ctx + 0); if r1 == 5: r0 = 1
     let load = insn(0x61, 1, 1, 0, 0);
     assert_eq!(walked(&[load, set(0, 0), if_eq(1, 5, 1), set(0, 1), RETURN]), "#####");
-    // A byte is never 300, and every verifier knows it.
-    let byte = insn(0x71, 1, 1, 0, 0);
-    assert_eq!(walked(&[byte, set(0, 0), if_eq(1, 300, 1), RETURN, helper(KTIME), RETURN]), "####..");
+    // A byte is never above 300, and every verifier knows it; that it is not 300, those since v6.8 know.
+    let (byte, if_above) = (insn(0x71, 1, 1, 0, 0), insn(0x25, 1, 0, 1, 300));
+    assert_eq!(walked(&[byte, set(0, 0), if_above, RETURN, helper(KTIME), RETURN]), "####..");
+    assert_eq!(walked(&[byte, set(0, 0), if_eq(1, 300, 1), RETURN, helper(KTIME), RETURN]), "####??");
     // A mask that leaves no bits.
     let and = |imm| insn(0x57, 1, 0, 0, imm);
     assert_eq!(

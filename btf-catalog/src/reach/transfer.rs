@@ -16,8 +16,10 @@ pub(super) fn decide(condition: u8, wide: bool, a: Value, b: Value) -> Branch {
     let (both, decided) = match (a.kind, b.kind) {
         (Kind::Scalar(x), Kind::Scalar(y)) => {
             let constants = x.as_const().is_some() && y.as_const().is_some();
-            // Verifiers before v6.8 compare with constants only, and before v5.7 know no bounds of lower halves.
-            let firm = !(a.soft || b.soft) && (constants || wide && y.as_const().is_some());
+            // Verifiers before v6.8 compare with constants only, and decide no equality by bounds; those before v5.7 know no
+            // bounds of lower halves.
+            let by_bounds = wide && y.as_const().is_some() && !matches!(condition, cond::JEQ | cond::JNE);
+            let firm = !(a.soft || b.soft) && (constants || by_bounds);
             (certain, x.test(condition, wide, y).map(|holds| (holds, firm)))
         }
         // A pointer against null.
