@@ -20,7 +20,8 @@
 //! | context | kinds of what is loaded (`data/context_types.tsv`); not which offsets exist |
 //! | calls | subprograms in line, global functions by themselves; helpers: arguments, sizes, references, results
 //!   (`data/helper_protos.tsv`), functions that they call back |
-//! | BTF pointers, kfuncs, dynamic pointers, arenas, iterators | not: named in [`Verified::not_modelled`] |
+//! | kfuncs | references, sections (`data/kfunc_effects.tsv`); nothing else |
+//! | BTF pointers, dynamic pointers, arenas, iterators | not: named in [`Verified::not_modelled`] |
 
 mod alu;
 mod argument;
@@ -29,6 +30,7 @@ mod call;
 mod context;
 mod fields;
 mod helper;
+mod kfunc;
 mod memory;
 mod numbers;
 mod returned;

@@ -101,6 +101,10 @@ fn offset(
         _ => return refused("computes other than by addition and subtraction with"),
     }
     let by_const = by.as_const().map(|by| by as i64);
+    if pointer.region == Region::Kernel && by_const.is_none() {
+        // Of what a program allocated, or of memory, more is allowed.
+        return Err(Refusal::doubtful(format!("moves by a number that is not constant {name}")));
+    }
     match pointer.region {
         Region::Map { .. } if by_const == Some(0) && operation == op::ADD => {}
         Region::Map { .. } | Region::PacketEnd | Region::Sock(_) => return refused("computes with"),

@@ -60,7 +60,11 @@ impl Walker<'_> {
         state: &mut State,
     ) -> Result<(), Refusal> {
         let is_size = matches!(arg.kind, ArgKind::Size | ArgKind::ConstSize | ArgKind::Any);
-        if value.kind == Kind::Opaque && !is_size {
+        let of_kernel = matches!(value.kind, Kind::Pointer(Pointer { region: Region::Kernel, .. }));
+        if (value.kind == Kind::Opaque || of_kernel) && !is_size {
+            if of_kernel {
+                self.unmodelled("the kernel's own structures");
+            }
             return Ok(());
         }
         if !is_size && value.as_const() == Some(0) {
@@ -319,6 +323,10 @@ impl Walker<'_> {
                 checked.map(drop)
             }
             Region::Kconfig { ext } if access == proto::Access::Read => self.option(ext, there, pointer),
+            Region::Kernel => {
+                self.unmodelled("the kernel's own structures");
+                Ok(())
+            }
             Region::Mem { size, writable } => {
                 if !writable && access != proto::Access::Read {
                     let sure = access == proto::Access::Fill && bytes.constant;

@@ -108,6 +108,8 @@ impl Test {
             return Ways::Both;
         }
         match pointer.region {
+            // Some verifiers know it of what they trust.
+            Region::Kernel => Ways::Either,
             // Of XDP sockets, verifiers since v6.1 know it.
             Region::Sock(Sock::Xdp) => Ways::Leaning { taken },
             Region::MapValue { .. } | Region::Kconfig { .. } | Region::Sock(_) if !value.soft => {

@@ -3,8 +3,8 @@
 //! A function of the program that is static is walked in line, in a frame of its own; a global one by itself, and a call
 //! of it leaves a number. What a helper is given and gives is decided in [`Walker::helper`]: it checks the registers `r1`
 //! to `r5` and what they point to, does to the state what the helper does (writes memory, acquires or releases
-//! references, makes pointers into the packet useless) and returns the value of `r0`. A function of the kernel leaves a
-//! value that is not modelled and doubts about all stack that it was given. The call itself makes `r1` to `r5` useless.
+//! references, makes pointers into the packet useless) and returns the value of `r0`. A function of the kernel acquires and
+//! releases references, and leaves doubts about all stack that it was given. The call itself makes `r1` to `r5` useless.
 
 use super::argument::{Bytes, Taker};
 use super::state::{Frame, State};
@@ -39,8 +39,7 @@ impl Walker<'_> {
             }
             PSEUDO_KFUNC_CALL => {
                 let name = self.externs.get(&at).map_or("", |ext| self.object.externs[*ext].name.as_str());
-                self.doubt_arguments(state);
-                let result = self.unmodelled(&format!("the kernel function {name}()"));
+                let result = self.kfunc(at, name, state)?;
                 if name == "bpf_throw" {
                     return Ok(Next::End);
                 }

@@ -60,6 +60,10 @@ impl Walker<'_> {
             Region::Packet | Region::PacketMeta => in_packet(pointer, access, base.vague)?,
             Region::Sock(sock) => of_socket(sock, pointer, access)?,
             Region::Map { .. } => return Ok(self.unmodelled("loads from a map itself")),
+            Region::Kernel => {
+                self.unmodelled("the kernel's own structures");
+                return Ok(opaque_load(access));
+            }
             Region::PacketEnd | Region::Function { .. } => return Err(no_memory(base)),
         }
         Ok(fresh)
@@ -93,6 +97,10 @@ impl Walker<'_> {
             }
             Region::Sock(_) => Err(Refusal::sure("writes to a socket")),
             Region::Map { .. } => Err(Refusal::sure("writes to a map itself")),
+            Region::Kernel => {
+                self.unmodelled("the kernel's own structures");
+                Ok(())
+            }
             Region::PacketEnd | Region::Function { .. } => Err(no_memory(base)),
         }
     }

@@ -1,5 +1,6 @@
 //! What is known before an instruction: frames with registers and stack, references, locks.
 
+use super::kfunc::Section;
 use super::value::{Ids, Kind, Pointer, Region, Value};
 use super::walk::Refusal;
 use crate::reach::scalar::Scalar;
@@ -257,12 +258,15 @@ pub(super) struct State {
     pub(super) doubt: bool,
     /// The spin lock that is held, by the id of its map's value.
     pub(super) lock: Option<u32>,
+    /// Sections that were begun: `(which, the call that began it)`.
+    pub(super) sections: Vec<(Section, usize)>,
 }
 
 impl State {
     /// A function's beginning.
     pub(super) fn new(frame: Frame) -> State {
-        State { frames: vec![Rc::new(frame)], references: Vec::new(), doubt: false, lock: None }
+        let frames = vec![Rc::new(frame)];
+        State { frames, references: Vec::new(), doubt: false, lock: None, sections: Vec::new() }
     }
 
     pub(super) fn frame(&self) -> &Frame {
@@ -380,6 +384,7 @@ impl State {
             || self.lock.is_some() != other.lock.is_some()
             || !self.same_place(other)
             || self.references.len() != other.references.len()
+            || !self.sections.iter().map(|(which, _)| which).eq(other.sections.iter().map(|(which, _)| which))
         {
             return Covers::No;
         }

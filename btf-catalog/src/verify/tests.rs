@@ -1,5 +1,6 @@
 //! Hand-made programs: what each is refused for, and what is not.
 
+mod kfuncs;
 mod memory;
 mod older;
 
@@ -74,8 +75,8 @@ fn map(map_type: MapType) -> MapDef {
     map
 }
 
-fn verified_of(entry: &Entry, map: MapDef, btf: Option<Btf>, traits: Traits) -> Verified {
-    let object = BpfObject {
+fn object_of(map: MapDef, btf: Option<Btf>) -> BpfObject {
+    BpfObject {
         big_endian: false,
         license: "GPL".to_owned(),
         kern_version: None,
@@ -87,7 +88,11 @@ fn verified_of(entry: &Entry, map: MapDef, btf: Option<Btf>, traits: Traits) -> 
         left_to_loader: Vec::new(),
         text_relos: Vec::new(),
         accesses: crate::core::Accesses::default(),
-    };
+    }
+}
+
+fn verified_of(entry: &Entry, map: MapDef, btf: Option<Btf>, traits: Traits) -> Verified {
+    let object = object_of(map, btf);
     let constants = Constants::default();
     verify(Subject { object: &object, entry, insns: &entry.insns, constants: &constants }, traits)
 }

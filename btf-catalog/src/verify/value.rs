@@ -42,6 +42,8 @@ pub(super) enum Region {
     },
     /// A socket.
     Sock(Sock),
+    /// Something of the kernel's that is not modelled.
+    Kernel,
     /// A function of the program, by its first instruction.
     Function {
         /// The index.
@@ -76,6 +78,7 @@ impl Region {
             Region::PacketEnd => "the packet's end",
             Region::Mem { .. } => "memory",
             Region::Sock(_) => "a socket",
+            Region::Kernel => "something of the kernel's",
             Region::Function { .. } => "a function",
         }
     }
@@ -137,6 +140,7 @@ impl Pointer {
         match (self.region, self.or_null) {
             (Region::MapValue { .. }, true) => "a map's value that may be missing (null)",
             (Region::Sock(_), true) => "a socket that may be missing (null)",
+            (Region::Kernel, true) => "something of the kernel's that may be missing (null)",
             (_, true) => "a pointer that may be null",
             (region, false) => region.name(),
         }

@@ -527,7 +527,13 @@ impl<'a> Walker<'a> {
             state.set(0, result);
             return Ok(Next::To(frame.call + 1));
         }
-        state.holds_nothing("ends")?;
+        // Members of structures may return what they acquired.
+        let gives_on = self.prog_type == ProgType::STRUCT_OPS;
+        state.holds_nothing("ends").map_err(|refusal| Refusal { sure: !gives_on, ..refusal })?;
+        if let Some((_, begun)) = state.sections.last().filter(|_| called_back.is_none()) {
+            let why = format!("ends inside the section that instruction {begun} began");
+            return Err(Refusal { why, sure: state.frame().call == 0 });
+        }
         if let Some(callback) = called_back {
             callback.check(result, state)?;
             return Ok(Next::End);
