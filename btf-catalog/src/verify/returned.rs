@@ -11,8 +11,12 @@ impl ReturnRange {
         let ReturnRange { min, max, half } = self;
         let number = match result.kind {
             Kind::Scalar(number) => number,
-            // Noted where it came from.
-            Kind::Opaque => return Ok(()),
+            Kind::Opaque => {
+                let why = format!(
+                    "returns something that is not modelled; it must return a number of {min} to {max}"
+                );
+                return Err(Refusal::doubtful(why));
+            }
             _ => {
                 let why = format!("returns {}; it must return a number of {min} to {max}", result.name());
                 return Err(Refusal::sure(why));

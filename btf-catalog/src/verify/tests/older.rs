@@ -1,4 +1,4 @@
-//! What verifiers of old refuse or do not know, and newer ones do.
+//! What verifiers of old refuse or do not know, and newer ones do; what no verifier is known to know.
 
 use super::*;
 
@@ -59,4 +59,17 @@ fn a_tail_call_in_a_function_may_come_back_to_its_caller() {
     let found = verified_of(&whole, super::map(MapType::PROG_ARRAY), None, Traits::default());
     assert_eq!(found.refused(), None);
     assert!(!found.is_clean(), "{found:?}");
+}
+
+#[test]
+fn what_is_not_known_is_not_known_to_be_returned() {
+    let range = ReturnRange { min: 0, max: 1, half: false };
+    let returns = |insns: &[Insn]| {
+        let found = verified_as("fentry/f", insns, Traits { returns: Some(range), ..Traits::default() });
+        (found.refused().is_some(), found.faults.is_empty())
+    };
+    assert_eq!(returns(&[set(0, 1), RETURN]), (false, true));
+    assert_eq!(returns(&[set(0, 2), RETURN]), (true, false));
+    // An argument of the function.
+    assert_eq!(returns(&[load(0, 1, 0), RETURN]), (false, false));
 }
