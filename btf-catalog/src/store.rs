@@ -103,7 +103,7 @@ const MAX_PACK_SZ: u64 = MAX_BTF_SZ as u64;
 const SMALL_PACK_SZ: usize = 4 << 10;
 /// Bytes that a longer chain has to save for each pack more, where a kernel is the first of its series: all others of it,
 /// and later series, will be as deep or deeper.
-const WORTH_A_STEP: usize = 32 << 10;
+const WORTH_A_STEP: usize = 48 << 10;
 /// The same where the series is known.
 const WORTH_A_STEP_WITHIN: usize = 6 << 10;
 /// Unpacked kernels that are kept for the next pack over them.

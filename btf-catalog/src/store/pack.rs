@@ -21,15 +21,16 @@ use std::io::Read;
 use std::sync::OnceLock;
 use stream::{Column, Reader, Writer};
 use types::Context;
+use zstd::zstd_safe::CParameter;
 
 /// Most bytes of BTF that are packed or unpacked. The largest seen, never deduplicated, has 27 MB.
 pub const MAX_BTF_SZ: usize = 128 << 20;
 
 /// Longest chain of packs: one that stands alone, and packs over packs over it.
-pub const MAX_DEPTH: usize = 10;
+pub const MAX_DEPTH: usize = 9;
 
 const MAGIC: [u8; 4] = *b"PTLP";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Form of the content: BTF as it is, or types and strings in terms of a base.
 const PLAIN: u8 = 0;
 const MODEL: u8 = 1;
@@ -114,8 +115,7 @@ pub fn pack(btf: &Unpacked, base: Option<&Unpacked>) -> Result<Vec<u8>, PackErro
         }
     }
     match base {
-        // What begins like a dictionary of zstd, but is none, cannot be one.
-        Some(base) => seal(AFTER, btf.bytes(), base.bytes()).or_else(|_| seal(PLAIN, btf.bytes(), &[])),
+        Some(base) => seal(AFTER, btf.bytes(), base.bytes()),
         None => seal(PLAIN, btf.bytes(), &[]),
     }
 }
@@ -137,8 +137,19 @@ fn seal(form: u8, content: &[u8], before: &[u8]) -> Result<Vec<u8>, PackError> {
     packed.extend([VERSION, form, 0, 0]);
     packed.extend((content.len() as u32).to_le_bytes());
     let level = if content.len() > LARGE { LEVEL_OF_LARGE } else { LEVEL };
-    let compressed = zstd::bulk::Compressor::with_dictionary(level, before)
-        .and_then(|mut compressor| compressor.compress(content));
+    let compress = || {
+        let mut compressor = zstd::bulk::Compressor::new(level)?;
+        if !before.is_empty() {
+            // All of what came before has to be within reach to the end.
+            let window = (before.len() + content.len()).next_power_of_two().trailing_zeros();
+            compressor.set_parameter(CParameter::WindowLog(window.clamp(10, MAX_WINDOW)))?;
+            compressor.set_parameter(CParameter::EnableLongDistanceMatching(content.len() > LARGE))?;
+            let reached = compressor.context_mut().ref_prefix(before);
+            reached.map_err(|code| std::io::Error::other(zstd::zstd_safe::get_error_name(code)))?;
+        }
+        compressor.compress(content)
+    };
+    let compressed = compress();
     packed.extend(compressed.map_err(|error| PackError::Compression(error.to_string()))?);
     Ok(packed)
 }
@@ -148,7 +159,9 @@ const LEVEL: i32 = 19;
 /// Level for what is so large that the highest would take seconds.
 const LEVEL_OF_LARGE: i32 = 12;
 /// Bytes from which on content is large.
-const LARGE: usize = 8 << 20;
+const LARGE: usize = 4 << 20;
+/// Binary logarithm of the longest distance that zstd's readers allow without being told to.
+const MAX_WINDOW: u32 = 27;
 
 /// Form and content of a pack.
 fn open(packed: &[u8], base: Option<&Unpacked>) -> Result<(u8, Vec<u8>), PackError> {
@@ -165,7 +178,7 @@ fn open(packed: &[u8], base: Option<&Unpacked>) -> Result<(u8, Vec<u8>), PackErr
     let failed = |error: std::io::Error| PackError::Compression(error.to_string());
     let mut content = Vec::new();
     // The length is only a claim: memory grows with what there really is.
-    let decoder = zstd::stream::read::Decoder::with_dictionary(compressed, before).map_err(failed)?;
+    let decoder = zstd::stream::read::Decoder::with_ref_prefix(compressed, before).map_err(failed)?;
     decoder.take(len as u64 + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() != len {
         return Err(PackError::Compression(format!("{} bytes, not {len}", content.len())));
@@ -440,17 +453,31 @@ fn read_strings(
         let mut next = old as u32..(old + new.len()) as u32;
         sequence.iter().map(|place| place.or_else(|| next.next())).collect::<Option<_>>().ok_or_else(wrong)?
     };
-    model.strings = vec![0];
-    model.text = vec![0];
-    for (index, name) in common.iter().enumerate() {
-        numbers[*name as usize] = index as u32 + 1;
-        model.strings.push(model.text.len() as u32);
-        if let Some(number) = (*name as usize).checked_sub(old) {
-            model.text.extend_from_slice(new[number]);
+    model.strings = Vec::with_capacity(count);
+    model.strings.push(0);
+    model.text.reserve(base.text.len() + input.text.len());
+    model.text.push(0);
+    let mut rest = &common[..];
+    while let Some(first) = rest.first() {
+        let first = *first as usize;
+        let text = if let Some(number) = first.checked_sub(old) {
+            numbers[first] = model.strings.len() as u32;
+            model.strings.push(model.text.len() as u32);
+            rest = &rest[1..];
+            new[number]
         } else {
-            model.text.extend_from_slice(base.string(*name));
-            model.text.push(0);
-        }
+            // What stands together in the base is copied together.
+            let run = rest.iter().zip(first..old).take_while(|(name, next)| **name as usize == *next).count();
+            let (begin, moved) = (base.strings[first], model.text.len() as u32);
+            for (number, start) in numbers[first..first + run].iter_mut().zip(&base.strings[first..]) {
+                *number = model.strings.len() as u32;
+                model.strings.push(start - begin + moved);
+            }
+            rest = &rest[run..];
+            let end = base.strings.get(first + run).map_or(base.text.len(), |end| *end as usize);
+            &base.text[begin as usize..end]
+        };
+        model.text.extend_from_slice(text);
         if model.text.len() > MAX_BTF_SZ {
             return Err(PackError::TooLarge(model.text.len()));
         }
@@ -465,10 +492,23 @@ fn read_strings(
 
 /// Calls `f` on every name of every type.
 fn each_name(model: &mut Model, mut f: impl FnMut(&mut u32)) {
-    for span in model.starts[1..].windows(2) {
-        let ty = &mut model.words[span[0] as usize..span[1] as usize];
-        if let Some(shape) = model::Shape::of(model::split_info(ty[1]).0) {
-            model::for_names(ty, &shape, &mut f);
+    let mut rest = &mut model.words[..];
+    while let Some((name, info)) = rest.split_at_mut_checked(2) {
+        f(&mut name[0]);
+        let (kind, vlen) = model::split_info(name[1]);
+        // Third word and elements, as `Shape` has them.
+        let (fixed, width, named) = match kind {
+            BtfKind::Struct | BtfKind::Union | BtfKind::Enum64 => (1, 3, true),
+            BtfKind::Enum | BtfKind::FuncProto => (1, 2, true),
+            BtfKind::Datasec => (1, 3, false),
+            BtfKind::Array => (4, 0, false),
+            BtfKind::Int | BtfKind::Var | BtfKind::DeclTag => (2, 0, false),
+            _ => (1, 0, false),
+        };
+        let (elements, behind) = info[fixed..].split_at_mut(width * vlen);
+        if named {
+            elements.iter_mut().step_by(width).for_each(&mut f);
         }
+        rest = behind;
     }
 }

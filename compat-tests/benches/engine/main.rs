@@ -1,4 +1,4 @@
-//! The engine beside its peers: reading BTF, relocating, minimised BTF.
+//! The engine beside its peers: reading BTF, relocating, minimised BTF; and the store.
 //!
 //! `cargo bench -p compat-tests --bench engine [-- CASE…]`, on a quiet machine. Inputs are what `cargo xtask kernels` and
 //! `cargo xtask objects` brought into the cache: every kernel's BTF, taken out of its package once and kept in `bench/btf`,
@@ -11,6 +11,7 @@ mod cilium;
 mod inputs;
 mod load;
 mod objects;
+mod store;
 mod turns;
 
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
         [&LOAD, &LOAD_SORTED, &objects::Relocate, &objects::Matrix, &objects::Minimize];
     let result = match words[..] {
         ["--turn", case, peer] => turns::turn(&cases, case, peer),
+        ["store"] => inputs::prepare().and_then(|()| store::run()),
+        [] => inputs::prepare().and_then(|()| turns::run(&cases, &words)).and_then(|()| store::run()),
         _ => inputs::prepare().and_then(|()| turns::run(&cases, &words)),
     };
     match result {

@@ -58,7 +58,7 @@ pub(crate) fn repeat_on<S, T>(
 }
 
 /// How long processors have worked for this process and for those that it waited for.
-fn cpu() -> Result<Duration, String> {
+pub(crate) fn cpu() -> Result<Duration, String> {
     /// `USER_HZ` of all that Linux runs on today.
     const TICKS: u64 = 100;
     let own = clock_gettime(ClockId::ProcessCPUTime);

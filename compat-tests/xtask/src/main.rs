@@ -35,7 +35,7 @@ commands:
                   what of objects, kernels and tables is committed for the tests
   accuracy [--kernel NAME]… [--set third-party|suite|selftests]…
                   predict all that compat-tests/truth measured, from the cache, and print the confusion matrices
-  bench [CASE…]   time the engine beside its peers (load, load-sorted, relocate, matrix, minimize), then `portolan probe`
+  bench [CASE…]   time the engine beside its peers (load, load-sorted, relocate, matrix, minimize, store), then `portolan probe`
                   and `bpftool feature probe` in pairs
 ";
 
