@@ -239,7 +239,7 @@ fn left_to_loader(file: &elf::File) -> Vec<String> {
         name if name.starts_with(".addr_space.") => Some(format!("the arena's variables of section {name}")),
         _ => None,
     });
-    let untyped = maps::said_to_the_loader(file);
+    let untyped = maps::said_to_the_loader(file).into_iter();
     sections
         .chain(untyped.map(|name| format!("what section {name} says of its maps behind their flags")))
         .collect()

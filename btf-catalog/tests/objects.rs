@@ -8,6 +8,7 @@ use btf_catalog::scan::loaders::Loader;
 use btf_catalog::write::{self, WriteError};
 use btf_catalog::{BpfObject, Btf, MapType};
 use bytes::Bytes;
+use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -118,6 +119,25 @@ fn a_definition_that_is_cut_off_is_refused() {
     bytes[at] = 0;
     let error = BpfObject::parse(bytes).expect_err("a map without a type").to_string();
     assert_eq!(error, "map first: has no type");
+}
+
+proptest! {
+    #[test]
+    fn damaged_objects_are_read_or_refused(
+        name in prop_oneof![Just("untyped_maps.bpfel.o"), Just("untyped_maps.bpfeb.o"), Just("jump_tables.bpfel.o")],
+        damage in prop::collection::vec((0usize..1504, any::<u8>()), 1..4),
+    ) {
+        let mut bytes = case(name);
+        for (at, byte) in damage {
+            bytes[at] = byte;
+        }
+        if let Ok(object) = BpfObject::parse(bytes) {
+            let constants = Constants::of(&object);
+            for entry in &object.entries {
+                let _ = reach(&object, entry, &entry.insns, &constants);
+            }
+        }
+    }
 }
 
 #[test]

@@ -68,8 +68,13 @@ pub enum Pinning {
 /// All maps: those of `.maps` in the order of their offsets, then the global data sections.
 pub(super) fn read(file: &File, btf: Option<&Btf>) -> Result<Vec<MapDef>, ObjectError> {
     let mut maps = Vec::new();
-    for (index, section) in file.sections.iter().enumerate().filter(|(_, section)| is_untyped(section)) {
-        maps.append(&mut untyped(file, index, section)?);
+    let untyped_maps = definitions(file);
+    if let Some(((section, _), ..)) = untyped_maps.get(MAX_UNTYPED) {
+        let section = file.sections[*section].name.to_owned();
+        return Err(ObjectError::Section { section, what: format!("defines more than {MAX_UNTYPED} maps") });
+    }
+    for (place, name, bytes) in untyped_maps {
+        maps.push(untyped(file, place, name, bytes)?);
     }
     if let Some(section) = file.sections.iter().position(|section| section.name == ".maps") {
         let missing =
@@ -103,61 +108,69 @@ pub(super) fn read(file: &File, btf: Option<&Btf>) -> Result<Vec<MapDef>, Object
 /// Bytes of the numbers that all loaders' structures begin with: type, key size, value size, entries.
 const UNTYPED_SZ: usize = 16;
 
+/// The most maps without types that an object may have, so that symbols which share a long name cannot ask for much.
+const MAX_UNTYPED: usize = 4096;
+
 /// Whether maps are defined in a section without types: as aya and cilium/ebpf have it, and v4l-utils' `TYPE/maps`.
 fn is_untyped(section: &Section) -> bool {
     let named = section.name.starts_with("maps") || section.name.ends_with("/maps");
     named && !section.executable && !section.data.is_empty()
 }
 
-/// The maps of such a section, by offset: behind the numbers that all structures begin with most have the flags.
-fn untyped(file: &File, index: usize, section: &Section) -> Result<Vec<MapDef>, ObjectError> {
-    let maps = definitions(file, index, section).into_iter().map(|(start, name, bytes)| {
-        let (words, _) = bytes.as_chunks::<4>();
-        let word = |at: usize| {
-            let word = words.get(at).copied().unwrap_or_default();
-            if file.big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) }
-        };
-        let bad = |what: String| ObjectError::Map { map: name.to_owned(), what };
-        if bytes.len() < UNTYPED_SZ {
-            return Err(bad(format!("is defined by {} bytes, less than {UNTYPED_SZ}", bytes.len())));
-        }
-        if word(0) == 0 {
-            return Err(bad("has no type".to_owned()));
-        }
-        Ok(MapDef {
-            name: name.to_owned(),
-            map_type: MapType(word(0)),
-            key_size: word(1),
-            value_size: word(2),
-            max_entries: word(3),
-            flags: word(4),
-            untyped: true,
-            place: (index, start),
-            ..MapDef::default()
-        })
-    });
-    maps.collect()
+/// A map by its definition: behind the numbers that all structures begin with most have the flags.
+fn untyped(file: &File, place: (usize, u64), name: &str, bytes: &[u8]) -> Result<MapDef, ObjectError> {
+    let (words, _) = bytes.as_chunks::<4>();
+    let word = |at: usize| {
+        let word = words.get(at).copied().unwrap_or_default();
+        if file.big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) }
+    };
+    let bad = |what: String| ObjectError::Map { map: name.to_owned(), what };
+    if bytes.len() < UNTYPED_SZ {
+        return Err(bad(format!("is defined by {} bytes, less than {UNTYPED_SZ}", bytes.len())));
+    }
+    if word(0) == 0 {
+        return Err(bad("has no type".to_owned()));
+    }
+    Ok(MapDef {
+        name: name.to_owned(),
+        map_type: MapType(word(0)),
+        key_size: word(1),
+        value_size: word(2),
+        max_entries: word(3),
+        flags: word(4),
+        untyped: true,
+        place,
+        ..MapDef::default()
+    })
 }
 
-/// The symbols of a section in the order of their offsets, with the bytes up to the next.
-fn definitions<'a>(file: &File<'a>, index: usize, section: &Section<'a>) -> Vec<(u64, &'a str, &'a [u8])> {
-    let symbols = file.symbols.iter().filter(|symbol| symbol.section == Some(index) && !symbol.is_section);
-    let mut symbols: Vec<(u64, &str)> = symbols.map(|symbol| (symbol.value, symbol.name)).collect();
-    symbols.sort_unstable();
-    symbols.dedup_by_key(|(start, _)| *start);
-    let ends = symbols.iter().skip(1).map(|(start, _)| *start).chain([section.data.len() as u64]);
-    let bytes = |start: u64, end: u64| section.data.get(start as usize..end as usize).unwrap_or_default();
-    symbols.iter().zip(ends).map(|(&(start, name), end)| (start, name, bytes(start, end))).collect()
+/// The definitions in all such sections: index of the section and offset in it, name, and the bytes up to the next.
+fn definitions<'a>(file: &File<'a>) -> Vec<((usize, u64), &'a str, &'a [u8])> {
+    let symbols = file.symbols.iter().filter(|symbol| !symbol.is_section);
+    let places = symbols.filter_map(|symbol| {
+        let section = symbol.section.filter(|index| is_untyped(&file.sections[*index]))?;
+        Some(((section, symbol.value), symbol.name))
+    });
+    let mut places: Vec<((usize, u64), &str)> = places.collect();
+    places.sort_unstable();
+    places.dedup_by_key(|(place, _)| *place);
+    let bytes = |number: usize| {
+        let (section, start) = places[number].0;
+        let data = file.sections[section].data;
+        let next = places.get(number + 1).filter(|((of, _), _)| *of == section);
+        let end = next.map_or(data.len(), |((_, start), _)| *start as usize);
+        data.get(start as usize..end).unwrap_or_default()
+    };
+    places.iter().enumerate().map(|(number, &(place, name))| (place, name, bytes(number))).collect()
 }
 
 /// The sections whose definitions say more of their maps than is read: what follows the flags is each loader's own.
-pub(super) fn said_to_the_loader<'a>(file: &File<'a>) -> impl Iterator<Item = &'a str> {
-    let sections = file.sections.iter().enumerate().filter(|(_, section)| is_untyped(section));
-    let more = sections.filter(|(index, section)| {
-        let definitions = definitions(file, *index, section);
-        definitions.iter().any(|(.., bytes)| bytes.iter().skip(UNTYPED_SZ + 4).any(|byte| *byte != 0))
-    });
-    more.map(|(_, section)| section.name)
+pub(super) fn said_to_the_loader<'a>(file: &File<'a>) -> Vec<&'a str> {
+    let says_more = |bytes: &[u8]| bytes.iter().skip(UNTYPED_SZ + 4).any(|byte| *byte != 0);
+    let more = definitions(file).into_iter().filter(|(.., bytes)| says_more(bytes));
+    let mut sections: Vec<usize> = more.map(|((section, _), ..)| section).collect();
+    sections.dedup();
+    sections.into_iter().map(|section| file.sections[section].name).collect()
 }
 
 /// Whether a section becomes a map of global data: `.data`, `.rodata`, `.bss` and what begins with these and a dot.
