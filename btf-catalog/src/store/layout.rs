@@ -240,9 +240,12 @@ impl Hasher<'_> {
                     self.whole(array.elem, depth)
                 });
             }
+            // Of a function that is not behind a pointer, structs it takes or returns are looked into.
             BtfKind::FuncProto => {
-                words.push(self.pointed(ty.type_id(), depth));
-                words.extend(ty.params().map(|param| self.pointed(param.ty, depth)).collect::<Vec<_>>());
+                let types = std::iter::once(ty.type_id()).chain(ty.params().map(|param| param.ty));
+                words.extend(
+                    types.map(|id| if pointed { self.pointed(id, depth) } else { self.whole(id, depth) }),
+                );
             }
             BtfKind::Int => {
                 let (encoding, bit_off, bits) = ty.int().unwrap_or_default();
