@@ -42,7 +42,7 @@ const AFTER: u8 = 2;
 #[non_exhaustive]
 pub enum PackError {
     /// Not a pack, or of another version.
-    #[error("not a pack of version {VERSION}")]
+    #[error("not a pack of version {VERSION}, the one that this build knows: add its kernel again")]
     Format,
     /// It ends within a number or a column.
     #[error("the pack is cut short")]
