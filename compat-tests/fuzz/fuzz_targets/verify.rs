@@ -34,6 +34,8 @@ fuzz_target!(|data: &[u8]| {
         reads_unset_stack: knows(0x20),
         stack_grows_by_reads: knows(0x40),
         knows_array_entries: knows(0x80),
+        takes_all_loops: knows(0x08),
+        keeps_timers: knows(0x04),
         returns: (choice & 0x10 != 0).then_some(ReturnRange { min: 0, max: 1, half: choice & 0x20 != 0 }),
     };
     let constants = Constants::of(&object);

@@ -1,5 +1,6 @@
 // One turn of cilium/ebpf: `cilium cold|warm TIMES BTF OBJECT…` relocates all programs of the objects against the BTF and
-// prints `NANOSECONDS KIB`, the median wall time and the most that was resident.
+// prints `NANOSECONDS KIB`, the median wall time and the most that was resident. `cilium load OBJECT` loads an object with all
+// its programs and drops it again.
 package main
 
 import (
@@ -20,10 +21,30 @@ type program struct {
 }
 
 func main() {
-	if err := turn(os.Args[1], os.Args[2], os.Args[3], os.Args[4:]); err != nil {
+	var err error
+	if os.Args[1] == "load" {
+		err = load(os.Args[2])
+	} else {
+		err = turn(os.Args[1], os.Args[2], os.Args[3], os.Args[4:])
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func load(path string) error {
+	spec, err := ebpf.LoadCollectionSpec(path)
+	if err != nil {
+		return err
+	}
+	options := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: "/sys/fs/bpf"}}
+	loaded, err := ebpf.NewCollectionWithOptions(spec, options)
+	if err != nil {
+		return err
+	}
+	loaded.Close()
+	return nil
 }
 
 func turn(mode, count, kernel string, objects []string) error {
