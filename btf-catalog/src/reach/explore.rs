@@ -488,7 +488,7 @@ impl<'a> Explorer<'a> {
             }
             PSEUDO_KFUNC_CALL => {
                 let name = self.externs.get(&at).map(|ext| self.object.externs[*ext].name.as_str());
-                self.callbacks(state);
+                self.callbacks(None, state);
                 self.written_through_arguments(None, state);
                 if name == Some("bpf_throw") {
                     self.steps[at] = 0;
@@ -498,8 +498,8 @@ impl<'a> Explorer<'a> {
                 Next::To(at + 1)
             }
             _ => {
-                self.callbacks(state);
                 let helper = HelperId(insn.imm as u32);
+                self.callbacks(Some(helper), state);
                 self.handed_maps(at, state);
                 self.written_through_arguments(Some(helper), state);
                 // Their results are pointers that are never null, which verifiers know since different versions.
@@ -522,11 +522,15 @@ impl<'a> Explorer<'a> {
     }
 
     /// Functions that are handed to a helper or kernel function are called by it.
-    fn callbacks(&mut self, state: &mut State) {
+    fn callbacks(&mut self, helper: Option<HelperId>, state: &mut State) {
+        // What is called no times is not walked since v6.7 (`check_helper_call()`).
+        let times = state.reg(1);
+        let counted = helper.is_some_and(|helper| helper.name() == Some("loop"));
+        let perhaps_never = counted && (times.vague || times.as_const() == Some(0));
         let mut any = false;
         for reg in 1..=5 {
             if let Kind::Function { at } = state.reg(reg).kind {
-                self.roots.push((at, state.sure));
+                self.roots.push((at, state.sure && !perhaps_never));
                 any = true;
             }
         }

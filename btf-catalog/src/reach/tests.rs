@@ -261,11 +261,11 @@ fn functions_know_what_they_are_called_with() {
 
 #[test]
 fn callbacks_are_walked_once_they_are_handed_over() {
-    let insns = |calls: bool| {
+    let insns = |calls: bool, times: i32| {
         [
             insn(LD_IMM64, 2, PSEUDO_FUNC, 0, 6),
             Insn::default(),
-            set(1, 10),
+            set(1, times),
             set(3, 0),
             set(4, 0),
             if calls { helper(181) } else { set(0, 0) },
@@ -274,8 +274,8 @@ fn callbacks_are_walked_once_they_are_handed_over() {
             RETURN,
         ]
     };
-    let reached = |calls| {
-        let insns = insns(calls);
+    let reached = |calls, times| {
+        let insns = insns(calls, times);
         let functions = vec![function("entry", 0, true), function("callback", 7, false)];
         picture(&reach(
             &object(Vec::new()),
@@ -284,8 +284,9 @@ fn callbacks_are_walked_once_they_are_handed_over() {
             &Constants::default(),
         ))
     };
-    assert_eq!(reached(true), "#########");
-    assert_eq!(reached(false), "#######??");
+    assert_eq!(reached(true, 10), "#########");
+    assert_eq!(reached(true, 0), "#######??");
+    assert_eq!(reached(false, 10), "#######??");
 }
 
 #[test]

@@ -26,6 +26,10 @@ impl Walker<'_> {
     ) -> Result<(), Refusal> {
         let value = state.read(reg)?;
         let mut refused = None;
+        if kinds.len() > 1 && value.as_const() == Some(0) && kinds.iter().any(|arg| arg.null == Agreed::No) {
+            let why = format!("{} null, which programs of some types may not", call.taker.gives(reg));
+            self.note(call.taker.at, Refusal::doubtful(why), state.doubt);
+        }
         // Where a helper takes a context from some programs, and something else from others.
         let from_context = kinds.len() == 1 || self.is_of_sockets();
         for arg in kinds.iter().filter(|arg| arg.kind != ArgKind::Context || from_context) {
@@ -334,7 +338,7 @@ impl Walker<'_> {
                 }
                 memory::bounded(pointer, there, i64::from(size), base.vague)
             }
-            // Taken since v6.20, where the kernel rewrites no accesses of it.
+            // Taken since v7.1, where the kernel rewrites no accesses of it.
             Region::Context if !self.rewrites_context() => {
                 return Err(Refusal { sure: false, ..refusal("the context as memory") });
             }
@@ -369,6 +373,7 @@ impl Walker<'_> {
             return Ok(());
         }
         let (pointers, allocated) = (frame.holds_pointer(low, all), frame.allocated());
+        let torn = frame.is_torn(low, all);
         if !frame.is_set(low, all) {
             // Of what is only filled, verifiers that see a constant size ask nothing.
             if access == proto::Access::Fill && low == high && bytes.soft_constant() {
@@ -377,6 +382,9 @@ impl Walker<'_> {
                 self.unset_stack(there.at, low, allocated, state.doubt)
                     .map_err(|refused| Refusal { sure: refused.sure && !bytes.vague, ..refused })?;
             }
+        }
+        if torn {
+            self.torn_stack(there.at, state.doubt);
         }
         if pointers {
             let why = format!("gives {} stack that holds a pointer", taker.name);

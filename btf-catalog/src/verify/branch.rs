@@ -200,6 +200,9 @@ impl Test {
                 return Some(Value { vague: value.vague || learns && number.as_const().is_none(), ..value });
             }
             (None, _) => {
+                let Some(other) = self.seen(other, condition) else {
+                    return Some(Value { vague: value.vague || number.as_const().is_none(), ..value });
+                };
                 let bound = match condition {
                     cond::JGT | cond::JGE => other.umin,
                     cond::JLT | cond::JLE => other.umax,
@@ -216,6 +219,16 @@ impl Test {
         let unseen = !self.wide && signed && refined == number && number.as_const().is_none();
         let vague = value.vague || unseen || around_zero(refined) || !refined.is_tight();
         Some(Value { kind: Kind::Scalar(refined), soft, vague, ..value })
+    }
+
+    /// The part of a number that is tested, with its sign where that is looked at; `None` where its bounds are not known.
+    fn seen(&self, number: Scalar, condition: u8) -> Option<Scalar> {
+        let signed = matches!(condition, cond::JSGT | cond::JSGE | cond::JSLT | cond::JSLE);
+        match (self.wide, signed) {
+            (true, _) => Some(number),
+            (false, false) => Some(number.truncated(4)),
+            (false, true) => number.truncated(4).widened(),
+        }
     }
 
     /// What a comparison of a packet pointer with the packet's end tells (`try_match_pkt_pointers()`).
@@ -259,7 +272,9 @@ fn mark(reg: u8, value: Value, condition: u8, taken: bool, state: &mut State) {
     let Some(more) = inside else { return };
     let off = pointer.off;
     let most = pointer.var.umax.saturating_add_signed(off);
-    if off < 0 || off == 0 && more == 1 || most > MAX_PACKET_OFF as u64 {
+    let moved = pointer.var.as_const().is_none();
+    let nothing = off < 0 || off == 0 && more == 1 || most > MAX_PACKET_OFF as u64;
+    if nothing && !moved {
         return;
     }
     let range = off + more;
@@ -269,7 +284,12 @@ fn mark(reg: u8, value: Value, condition: u8, taken: bool, state: &mut State) {
             && copy.id == value.id
             && let Range::Bytes(known) = &mut at.range
         {
-            *known = (*known).max(range.min(MAX_PACKET_OFF) as u16);
+            if nothing {
+                // It may show something to verifiers since v7.1, which take the constant part for one of the other.
+                copy.vague = true;
+            } else {
+                *known = (*known).max(range.min(MAX_PACKET_OFF) as u16);
+            }
         }
     });
 }

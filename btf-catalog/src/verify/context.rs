@@ -51,12 +51,12 @@ impl Walker<'_> {
     /// Checks a pointer into the context that is accessed.
     pub(super) fn context_pointer(&mut self, at: usize, pointer: Pointer) -> Result<(), Refusal> {
         if pointer.const_off().is_none() {
-            // Programs of type `syscall` may since v6.20.
+            // Programs of type `syscall` may since v7.1.
             let why = "accesses the context at an offset that is not constant";
             return Err(Refusal { why: why.to_owned(), sure: self.prog_type != ProgType::SYSCALL });
         }
         if pointer.const_off() != Some(0) {
-            // Where the kernel rewrites no accesses, it takes moved pointers since v6.20.
+            // Where the kernel rewrites no accesses, it takes moved pointers since v7.1.
             let why = "accesses the context through a pointer that was moved";
             if self.rewrites_context() {
                 return Err(Refusal::sure(why));

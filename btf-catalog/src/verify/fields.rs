@@ -1,7 +1,9 @@
 //! Fields of map values that the kernel keeps: locks, timers, lists, pointers to its objects.
 
+use super::memory::F_WRONLY_PROG;
 use crate::btf::{Btf, BtfKind, TypeId};
-use crate::object::{BpfObject, MapDef};
+use crate::object::{BpfObject, F_RDONLY_PROG, MapDef};
+use crate::uapi::MapType;
 
 /// Types that are looked at in one map's value.
 const MAX_TYPES: usize = 256;
@@ -58,7 +60,34 @@ impl Fields {
             let mut left = MAX_TYPES;
             found.collect(btf, ty, 0, 1, &mut left);
         }
+        if !found.are_taken(map) {
+            let plain = found.fields.iter_mut().filter(|field| field.kept != Kept::Pointer);
+            plain.for_each(|field| field.kept = Kept::Other);
+        }
         found
+    }
+
+    /// Whether every kernel that knows locks and timers takes them in values of that map (`map_check_btf()`). One that does
+    /// not refuses the map, and is given it again without types by libbpf: then there are none.
+    fn are_taken(&self, map: &MapDef) -> bool {
+        let only = |kept: Kept, types: &[MapType]| {
+            let count = self.fields.iter().filter(|field| field.kept == kept).count();
+            count == 0 || count == 1 && types.contains(&map.map_type)
+        };
+        map.flags & (F_RDONLY_PROG | F_WRONLY_PROG) == 0
+            && !self.more
+            && self.fields.iter().all(|field| field.kept != Kept::Other)
+            && only(
+                Kept::Lock,
+                &[
+                    MapType::HASH,
+                    MapType::ARRAY,
+                    MapType::CGROUP_STORAGE,
+                    MapType::SK_STORAGE,
+                    MapType::INODE_STORAGE,
+                ],
+            )
+            && only(Kept::Timer, &[MapType::HASH, MapType::LRU_HASH, MapType::ARRAY])
     }
 
     /// Of what nothing is known.

@@ -4,7 +4,7 @@ use super::argument::Taker;
 use super::state::{Callback, Frame, Loaded, STACK_SZ, State};
 use super::value::{Kind, Pointer, Region, Sock, Value};
 use super::walk::{MAX_FRAMES, Refusal, Walker};
-use crate::object::MapDef;
+use crate::object::{F_RDONLY_PROG, MapDef};
 use crate::proto::{Agreed, ArgKind, Effect, Proto, Returned, Returns};
 use crate::reach::scalar::Scalar;
 use crate::uapi::{HelperId, MapType, ProgType};
@@ -152,6 +152,13 @@ impl Walker<'_> {
             if !kinds.iter().any(|arg| arg.kind == ArgKind::Ignored) {
                 self.argument(&mut call, kinds, reg, state)?;
             }
+        }
+        if matches!(name, "map_update_elem" | "map_delete_elem" | "map_push_elem" | "map_pop_elem")
+            && let Some(map) = call.map.and_then(|map| self.map(map))
+            && map.flags & F_RDONLY_PROG != 0
+        {
+            let why = format!("changes the map {} by bpf_{name}(), which programs may not", map.name);
+            return Err(Refusal::sure(why));
         }
         if name == "set_retval" {
             self.result_for_caller(&call, state);

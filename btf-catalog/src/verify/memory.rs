@@ -13,7 +13,7 @@ use crate::reach::scalar::Scalar;
 use crate::uapi::MapType;
 
 /// `BPF_F_WRONLY_PROG`.
-const F_WRONLY_PROG: u32 = 1 << 8;
+pub(super) const F_WRONLY_PROG: u32 = 1 << 8;
 
 /// An access by an instruction.
 #[derive(Clone, Copy)]
@@ -126,6 +126,9 @@ impl Walker<'_> {
         let Some(frame) = state.frames.get(frame) else { return Ok(Value::VAGUE) };
         if low != high {
             let all = (high - low) as usize + byte_sz;
+            if frame.is_torn(low, all) {
+                self.torn_stack(at, state.doubt);
+            }
             if !frame.is_set(low, all) {
                 self.unset_stack(at, low, frame.allocated(), state.doubt)?;
             }
@@ -142,11 +145,21 @@ impl Walker<'_> {
             Loaded::PartOfPointer => {
                 Err(Refusal::sure(format!("reads {byte_sz} bytes of a pointer on the stack")))
             }
+            Loaded::Torn => {
+                self.torn_stack(at, state.doubt);
+                Ok(Value { vague: true, ..fresh })
+            }
             Loaded::Unset => {
                 self.unset_stack(at, low, frame.allocated(), state.doubt)?;
                 Ok(fresh)
             }
         }
+    }
+
+    /// Stack is read of which a store may have overwritten a part.
+    pub(super) fn torn_stack(&mut self, at: usize, doubt: bool) {
+        let why = "reads what was spilled to the stack, part of which a store may have overwritten";
+        self.note(at, Refusal::doubtful(why), doubt);
     }
 
     /// Stack is read that was never written, from `low` of a frame on that has so many bytes `allocated`.
@@ -299,7 +312,7 @@ fn store_stack(
     if low == high {
         frame.store(low, byte_sz, value);
     } else {
-        frame.smear(low, (high - low) as usize + byte_sz, true);
+        frame.store_somewhere(low, (high - low) as usize + byte_sz);
     }
     Ok(())
 }
@@ -337,8 +350,11 @@ pub(super) fn bounded(pointer: Pointer, access: Access, size: i64, vague: bool) 
 pub(super) fn in_packet(pointer: Pointer, access: Access, vague: bool) -> Result<(), Refusal> {
     let (off, byte_sz) = (pointer.off + access.off, access.byte_sz as i64);
     let name = pointer.region.name();
+    let constant = pointer.var.as_const().is_some();
+    // Verifiers since v7.1 take the part that is constant for one of the other.
+    let inside = !constant && off.saturating_add(pointer.var.smin) >= 0;
     if pointer.var.smin < 0 {
-        let sure = !vague || pointer.var.as_const().is_some();
+        let sure = (!vague || constant) && !inside;
         return Err(Refusal { why: format!("accesses {name} at an offset that may be negative"), sure });
     }
     let range = match pointer.range {
@@ -350,7 +366,7 @@ pub(super) fn in_packet(pointer: Pointer, access: Access, vague: bool) -> Result
         let why = format!(
             "accesses {byte_sz} bytes at byte {off} of {name}, of which tests have shown {shown} to be there"
         );
-        return Err(Refusal { why, sure: !vague });
+        return Err(Refusal { why, sure: !(vague || inside && off + byte_sz <= range) });
     }
     Ok(())
 }

@@ -24,6 +24,8 @@ enum Byte {
     Misc,
     /// 0.
     Zero,
+    /// A part of what was spilled, of which another part may have been overwritten: not all verifiers take it for something.
+    Torn,
 }
 
 /// Eight bytes of stack.
@@ -46,6 +48,8 @@ pub(super) enum Loaded {
     PartOfPointer,
     /// Bytes that were never stored.
     Unset,
+    /// Bytes of what a store that is not at a constant place may have overwritten in part.
+    Torn,
 }
 
 /// A function that was called and has not returned.
@@ -131,6 +135,27 @@ impl Frame {
         }
     }
 
+    /// A byte or more was stored somewhere in `off..off + byte_sz`: what was spilled there is in pieces.
+    pub(super) fn store_somewhere(&mut self, off: i64, byte_sz: usize) {
+        for at in 0..byte_sz as i64 {
+            let (number, at) = Frame::place(off + at);
+            let slot = self.slot_mut(number);
+            for byte in slot.bytes.iter_mut().filter(|byte| **byte == Byte::Spill) {
+                *byte = Byte::Torn;
+            }
+            slot.bytes[at] = Byte::Misc;
+            (slot.value, slot.vague) = (Value::UNSET, true);
+        }
+    }
+
+    /// Whether part of what a store may have overwritten lies in `off..off + byte_sz`.
+    pub(super) fn is_torn(&self, off: i64, byte_sz: usize) -> bool {
+        (0..byte_sz as i64).any(|at| {
+            let (number, at) = Frame::place(off + at);
+            self.slots.get(number).is_some_and(|slot| slot.bytes[at] == Byte::Torn)
+        })
+    }
+
     /// Any slot that holds something may hold something else by now.
     pub(super) fn doubt_stack(&mut self) {
         for slot in &mut self.slots {
@@ -150,6 +175,9 @@ impl Frame {
         let bytes = slot.bytes.get(at..at + byte_sz).unwrap_or_default();
         if bytes.contains(&Byte::Unset) {
             return Loaded::Unset;
+        }
+        if bytes.contains(&Byte::Torn) {
+            return Loaded::Torn;
         }
         if bytes.contains(&Byte::Spill) {
             match slot.value.kind {

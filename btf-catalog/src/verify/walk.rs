@@ -22,9 +22,11 @@ use std::collections::{BTreeSet, HashMap};
 const MAX_STEPS: usize = 60_000;
 /// States kept before the walk is given up: a state takes one to a few kilobytes.
 const MAX_STATES: usize = 8_000;
+/// References and sections held at once before the walk is given up: each state keeps a copy of them.
+const MAX_HELD: usize = 64;
 /// States kept of one instruction; the oldest are forgotten first.
 const MAX_STATES_HERE: usize = 48;
-/// Functions on the way from the entry: `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h.
+/// Functions on the way from the entry: `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h before v7.2; longer ways are not walked.
 pub(super) const MAX_FRAMES: usize = 8;
 
 /// Why a verifier refuses an instruction.
@@ -198,7 +200,7 @@ impl<'a> Walker<'a> {
     }
 
     fn visit(&mut self, at: usize, state: &mut State) -> Next {
-        if self.left == 0 {
+        if self.left == 0 || state.references.len() + state.sections.len() > MAX_HELD {
             self.found.complete = false;
             return Next::End;
         }
@@ -542,13 +544,13 @@ impl<'a> Walker<'a> {
         let own = state.frame().call == 0;
         if result.kind == Kind::Unset {
             let refusal = Refusal::sure("ends without a result in r0");
-            // Members of structures and LSM hooks may return nothing; so may global functions, since v6.20.
+            // Members of structures and LSM hooks may return nothing; so may global functions, since v7.1.
             let may = matches!(self.prog_type, ProgType::STRUCT_OPS | ProgType::LSM | ProgType::EXT);
             return Err(Refusal { sure: !may && own, ..refusal });
         }
         if !own && matches!(result.kind, Kind::Pointer(_)) {
             let why = format!("a global function returns {}; it must return a number", result.name());
-            // Of what returns nothing, nothing is asked since v6.20.
+            // Of what returns nothing, nothing is asked since v7.1.
             let sure = self.returns(state.frame().call);
             return Err(Refusal { why, sure });
         }

@@ -15,6 +15,8 @@ use btf_catalog::{Btf, BtfKind, ProgType, TypeId};
 
 /// Arguments that registers hold: `MAX_BPF_FUNC_REG_ARGS` of include/linux/bpf.h.
 const ARGUMENTS_MAX: usize = 5;
+/// The context of kprobe programs is a typedef of another type on each machine; both names count (`btf_get_prog_ctx_type()`).
+const KPROBE_CONTEXT: &str = "bpf_user_pt_regs_t";
 /// The tags of arguments that some kernel up to v7.2 knows (`btf_scan_decl_tags()`).
 const TAGS: [&str; 6] = ["ctx", "nonnull", "trusted", "nullable", "arena", "untrusted"];
 
@@ -111,6 +113,7 @@ impl Predictor<'_> {
         let named = (pointee.is_composite() || pointee.kind() == BtfKind::Fwd) && !pointee.name().is_empty();
         let is_context = match self.kernel.context_name(prog_type) {
             _ if !named => Some(false),
+            _ if prog_type == ProgType::KPROBE && pointee.name() == KPROBE_CONTEXT => Some(true),
             context => context.map(|name| pointee.name() == name),
         };
         if reads == Some(FunctionArguments::Context) && is_context != Some(true) {

@@ -105,3 +105,49 @@ fn global_functions_are_given_what_they_take() {
         [insn(0x61, 2, 1, 76, 0), insn(0x61, 3, 1, 80, 0), copy(1, 2), add(2, 8), insn(0x2d, 2, 3, 1, 0)];
     assert_eq!(given(true, &packet), (None, false));
 }
+
+#[test]
+fn a_lock_counts_in_maps_that_take_it() {
+    let mut types = Writer::default();
+    let int = types.int("int", 4, 0);
+    let lock = types.structure("bpf_spin_lock", 4, &[("val", int, 0)]);
+    let value_type = types.structure("value", 16, &[("lock", lock, 0), ("a", int, 32)]);
+    let two = types.structure("two", 16, &[("lock", lock, 0), ("other", lock, 32)]);
+    let read = |map_type: MapType, value: u32, flags: u32| {
+        let mut keeps = map(map_type);
+        (keeps.value_type, keeps.flags) = (Some(TypeId(value)), flags);
+        let then = [if_eq(0, 0, 1), insn(0x61, 1, 0, 0, 0), set(0, 0), RETURN];
+        let found = verified_of(&entry("tc", &looked_up(&then)), keeps, Some(types.btf()), Traits::default());
+        (found.refused().is_some(), found.is_clean())
+    };
+    assert_eq!(read(MapType::HASH, value_type, 0), (true, false));
+    assert_eq!(read(MapType::ARRAY, value_type, 0), (true, false));
+    // These are refused, and made again without types.
+    for map_type in [MapType::LRU_HASH, MapType::PERCPU_HASH, MapType::PERCPU_ARRAY] {
+        assert_eq!(read(map_type, value_type, 0), (false, false));
+    }
+    assert_eq!(read(MapType::HASH, two, 0), (false, false));
+    assert_eq!(read(MapType::ARRAY, value_type, 1 << 7), (false, false));
+}
+
+#[test]
+fn maps_that_programs_may_not_change_are_not_changed_by_helpers() {
+    let changed = |flags: u32| {
+        let (update, delete) = (2, 3);
+        let map_insns = [insn(LD_IMM64, 1, 1, 0, 0), Insn::default()];
+        let key = [insn(0x62, 10, 0, -4, 0), copy(2, 10), add(2, -4)];
+        let value =
+            [insn(0x7a, 10, 0, -16, 0), insn(0x7a, 10, 0, -24, 0), copy(3, 10), add(3, -24), set(4, 0)];
+        let updates = [&key[..], &value, &map_insns, &[helper(update), set(0, 0), RETURN]].concat();
+        let deletes = [&key[..], &map_insns, &[helper(delete), set(0, 0), RETURN]].concat();
+        [updates, deletes].map(|insns| {
+            let mut read_only = map(MapType::HASH);
+            read_only.flags = flags;
+            let found = verified_of(&entry("xdp", &insns), read_only, None, Traits::default());
+            found.refused().map(|fault| fault.why.clone())
+        })
+    };
+    assert_eq!(changed(0), [None, None]);
+    let why = |name: &str| Some(format!("changes the map map by {name}(), which programs may not"));
+    assert_eq!(changed(1 << 7), [why("bpf_map_update_elem"), why("bpf_map_delete_elem")]);
+}

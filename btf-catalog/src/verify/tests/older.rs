@@ -73,3 +73,73 @@ fn what_is_not_known_is_not_known_to_be_returned() {
     // An argument of the function.
     assert_eq!(returns(&[load(0, 1, 0), RETURN]), (false, false));
 }
+
+#[test]
+fn lower_halves_are_held_against_lower_halves() {
+    let random = 7;
+    // Below 15 with its sign, above 65535 in its lower half: the whole is negative.
+    let then = [
+        copy(9, 0),
+        helper(random),
+        copy(7, 0),
+        insn(0x75, 7, 0, 4, 15),
+        insn(0xb4, 8, 0, 0, 0xffff),
+        insn(0xde, 7, 8, 2, 0),
+        insn(0x0f, 9, 7, 0, 0),
+        insn(0x71, 0, 9, 0, 0),
+        set(0, 0),
+        RETURN,
+    ];
+    let moved = |then: &[Insn]| {
+        let tested = [&[if_eq(0, 0, then.len() as i16 - 2)], then].concat();
+        verified("xdp", &looked_up(&tested)).faults
+    };
+    let faults = moved(&then);
+    assert!(faults.iter().any(|fault| fault.why.contains("moves by a number")), "{faults:?}");
+    let with_constant = [&then[..4], &[set(8, 0), insn(0xd6, 7, 0, 2, 0xffff)], &then[6..]].concat();
+    let faults = moved(&with_constant);
+    assert!(faults.iter().any(|fault| fault.why.contains("moves by a number")), "{faults:?}");
+}
+
+#[test]
+fn what_a_store_may_have_torn_is_doubted() {
+    let random = 7;
+    let key = |before: &[Insn]| {
+        let map = [insn(LD_IMM64, 1, 1, 0, 0), Insn::default()];
+        let lookup = [copy(2, 10), add(2, -20), helper(LOOKUP), set(0, 0), RETURN];
+        let whole = [&[copy(6, 1), helper(random)], before, &map, &lookup].concat();
+        let traits = Traits { reads_unset_stack: Some(false), ..Traits::default() };
+        let found = verified_as("tc", &whole, traits);
+        (found.refused().is_some(), found.faults.len())
+    };
+    // A number at -24, and a byte somewhere in -40..-23.
+    let spilled = [insn(0x7a, 10, 0, -32, 0), insn(0x7a, 10, 0, -40, 0), store(10, -24, 0)];
+    let somewhere = [insn(0x57, 0, 0, 0, 16), insn(0x0f, 0, 10, 0, 0), insn(0x72, 0, 0, -40, 0)];
+    assert_eq!(key(&spilled), (false, 0));
+    assert_eq!(key(&[&spilled[..], &somewhere].concat()), (false, 1));
+}
+
+#[test]
+fn a_packet_is_looked_at_where_it_may_be() {
+    // d + l, which is found to be in the packet; l is at least 8; 8 bytes before it.
+    let read = |least: i32, off: i16| {
+        let insns = [
+            insn(0x61, 2, 1, 76, 0),
+            insn(0x61, 3, 1, 80, 0),
+            insn(0x61, 4, 1, 0, 0),
+            set(0, 0),
+            insn(0x25, 4, 0, 5, 60),
+            insn(0xa5, 4, 0, 4, least),
+            copy(5, 2),
+            insn(0x0f, 5, 4, 0, 0),
+            insn(0x2d, 5, 3, 1, 0),
+            insn(0x71, 0, 5, off, 0),
+            RETURN,
+        ];
+        let found = verified("tc", &insns);
+        (found.refused().is_some(), found.faults.is_empty())
+    };
+    assert_eq!(read(8, -8), (false, false));
+    assert_eq!(read(7, -8), (true, false));
+    assert_eq!(read(8, 0), (true, false));
+}
