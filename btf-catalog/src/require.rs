@@ -13,7 +13,7 @@ mod validity;
 mod value;
 
 pub use arguments::dereferenced_arguments;
-pub use calls::{CallChains, call_chains};
+pub use calls::{CallChains, Counting, call_chains};
 pub use context::context_fault;
 pub use insns::{ContextReads, IsaFeature};
 pub use need::{Need, Needed, SourceLine, needs, source_line};

@@ -3,7 +3,7 @@
 use btf_catalog::core::{KernelSide, Relocator, Resolution, TargetBtf};
 use btf_catalog::kernel::KernelConfig;
 use btf_catalog::reach::{Constants, Reach, Walk, reach};
-use btf_catalog::require::{Need, Needed, call_chains, needs};
+use btf_catalog::require::{Counting, Need, Needed, call_chains, needs};
 use btf_catalog::{BpfObject, Btf};
 use std::path::Path;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Asked {
         Answer {
             needs: needs(&self.object, entry, &relocated.insns, Some(&reach)),
             poisoned,
-            depth: call_chains(entry, &relocated.insns, &reach.stack)
+            depth: call_chains(entry, &relocated.insns, &reach.stack, Counting::LENIENT)
                 .map(|chains| (chains.stack_byte_sz, chains.frames)),
             reach,
         }

@@ -104,6 +104,26 @@ fn what_maps_hold_decides_who_may_use_them() {
     let (fail, undecided) = (Some(Outcome::Fail), Some(Outcome::Undecided));
     assert_eq!(told(&kernel()), [fail, undecided, fail, None]);
     assert_eq!(told(&kernel_of("younger.bpfel.o")), [fail, fail, None, None]);
+    // Elements that are allocated while a program runs, where that may sleep.
+    let real_time = |mut kernel: Kernel| {
+        let config = kernel.config.as_mut().expect("a configuration");
+        config.options.insert("CONFIG_PREEMPT_RT".to_owned(), "y".to_owned());
+        kernel
+    };
+    assert_eq!(told(&real_time(kernel())), [fail, undecided, fail, fail]);
+    assert_eq!(told(&real_time(kernel_of("younger.bpfel.o"))), [fail, fail, None, None]);
+}
+
+#[test]
+fn what_is_strict_about_alignment_is_assumed_to_take_a_program() {
+    let mut kernel = kernel();
+    let evidence = |kernel: &Kernel| {
+        verdicts(kernel, "instructions.bpfel.o", &Options::default())["never_divides"].load.evidence
+    };
+    assert_eq!(evidence(&kernel), Evidence::Derived);
+    let config = kernel.config.as_mut().expect("a configuration");
+    config.options.remove("CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS");
+    assert_eq!(evidence(&kernel), Evidence::Assumed);
 }
 
 #[test]
@@ -116,4 +136,28 @@ fn storage_of_tasks_was_first_compiled_for_lsm_only() {
     let config = kernel.config.as_mut().expect("a configuration");
     config.options.insert("CONFIG_BPF_LSM".to_owned(), "y".to_owned());
     assert_eq!(told(&kernel), Some((Support::Yes, Evidence::Derived)));
+}
+
+#[test]
+fn what_the_kernel_counts_is_counted_as_this_kernel_does() {
+    let told = |types: &str| {
+        let verdicts = verdicts(&kernel_of(types), "limits.bpfel.o", &Options::default());
+        move |program: &str| {
+            let of_limits = |check: &&_| {
+                let check: &probe_matrix::verdict::Check = check;
+                check.code == "PTL0222" || check.requirement.starts_with("the stack of")
+            };
+            verdicts[program].checks.iter().find(of_limits).map(|check| (check.support, check.outcome))
+        }
+    };
+    let older = told("kernel.bpfel.o");
+    let refused = Some((Support::No, Outcome::Fail));
+    for program in ["calls_back", "two_storages", "too_many_maps", "too_many_functions"] {
+        assert_eq!(older(program), refused, "{program}");
+    }
+    for program in ["shallow", "one_storage", "many_maps"] {
+        assert_eq!(older(program), None, "{program}");
+    }
+    // By its series, which never blocks.
+    assert_eq!(older("by_sixteen"), Some((Support::No, Outcome::Undecided)));
 }

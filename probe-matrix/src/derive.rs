@@ -96,7 +96,13 @@ impl<'a> Offline<'a> {
 
     /// Whether all modules that the kernel has are among them.
     pub fn modules_whole(&self) -> bool {
-        self.kernel.modules_whole && self.read_modules().notes.is_empty()
+        self.all_modules() && self.read_modules().notes.is_empty()
+    }
+
+    /// Whether all modules are there, readable or not. A kernel may be built without any.
+    fn all_modules(&self) -> bool {
+        let none = || self.kernel.modules.is_empty() && self.option("CONFIG_MODULES") == Setting::Off;
+        self.kernel.modules_whole || none()
     }
 
     fn read_modules(&self) -> &Modules {

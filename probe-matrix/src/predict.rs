@@ -12,6 +12,7 @@ mod decided;
 mod global;
 mod insns;
 mod kfunc;
+mod limits;
 mod machine;
 mod map;
 mod memory;
@@ -113,6 +114,7 @@ pub fn predict(object: &BpfObject, kernel: &Offline, options: &Options) -> Vec<E
 fn resolve_externs(object: &BpfObject, kernel: &KernelFiles, types: &TargetBtf) -> Resolution {
     let files = kernel.files;
     let symbols = |name: &str| match files.has_symbol(name) {
+        Some(true) if files.has_namesakes(name) => KernelSymbol::Ambiguous,
         Some(true) => KernelSymbol::Present,
         Some(false) if kernel.loaded_modules.is_some_and(BTreeSet::is_empty) => KernelSymbol::Missing,
         _ => KernelSymbol::Unknown,
@@ -174,6 +176,7 @@ impl Predictor<'_> {
         let unsettled = Open { insns: relocated.is_none(), some: !open.is_empty() };
         let analysis = reached.analysis(constants, &unsettled, self.traits(&returns), returns.allowed);
         checks.extend(analysis);
+        checks.extend(self.alignment(reached));
         let on_node = |check: &Check| ["mounts.", "security."].iter().any(|of| check.fact.starts_with(of));
         let (of_node, checks): (Vec<_>, Vec<_>) = checks.into_iter().partition(on_node);
         EntryVerdict {

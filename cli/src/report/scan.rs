@@ -440,7 +440,7 @@ impl EntryNeeds {
                 source: require::source_line(object, of, access.insn_off).map(|line| line.to_string()),
             })
         });
-        let stack = require::call_chains(of, &insns, &reach.stack);
+        let stack = require::call_chains(of, &insns, &reach.stack, require::Counting::LENIENT);
         EntryNeeds {
             name: entry.name.clone(),
             section: entry.section.clone(),

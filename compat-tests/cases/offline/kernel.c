@@ -2,7 +2,7 @@
 // The types of a small kernel that never was: what the predictions of ../../tests/predict.rs are made for.
 // clang-19 -target bpfel -O2 -g -ffile-prefix-map=$PWD=. -fdebug-compilation-dir=. -c kernel.c -o kernel.bpfel.o && llvm-strip-19 -g kernel.bpfel.o
 // and with -DYOUNGER to younger.bpfel.o, a kernel that lets programs read more arguments.
-enum bpf_func_id { BPF_FUNC_unspec, BPF_FUNC_map_lookup_elem, BPF_FUNC_tail_call = 12, BPF_FUNC_get_current_pid_tgid = 14, BPF_FUNC_get_socket_cookie = 46, BPF_FUNC_copy_from_user = 148,
+enum bpf_func_id { BPF_FUNC_unspec, BPF_FUNC_map_lookup_elem, BPF_FUNC_tail_call = 12, BPF_FUNC_get_current_pid_tgid = 14, BPF_FUNC_get_socket_cookie = 46, BPF_FUNC_copy_from_user = 148, BPF_FUNC_redirect_peer = 155,
 #ifdef YOUNGER
 	BPF_FUNC_get_func_arg = 183,
 #endif

@@ -69,7 +69,12 @@ pub(crate) fn kernel_of(types: &str) -> Kernel {
         image: Some(image(&btf)),
         modules: BTreeMap::from([("made".to_owned(), module)]),
         modules_whole: true,
-        config: Some(config(&["CONFIG_NET", "CONFIG_BPF_EVENTS", "CONFIG_KPROBE_EVENTS"])),
+        config: Some(config(&[
+            "CONFIG_NET",
+            "CONFIG_BPF_EVENTS",
+            "CONFIG_KPROBE_EVENTS",
+            "CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS",
+        ])),
         ..Kernel::default()
     }
 }

@@ -44,7 +44,23 @@ fn targets<'a>(requirements: &'a Requirements, kinds: &'a [&str]) -> impl Iterat
 
 /// The functions that an object attaches to by name: what a probe should look for among the symbols.
 pub fn traced_functions(requirements: &Requirements) -> Vec<String> {
-    targets(requirements, &["symbol", "ftrace", "btf_func"]).collect()
+    let named = targets(requirements, &["symbol", "ftrace", "btf_func"]);
+    named
+        .map(|target| split_offset(&target).map_or(target.clone(), |(function, _)| function.to_owned()))
+        .collect()
+}
+
+/// `FUNCTION+OFFSET`, a place in a function that a kprobe is put at, as libbpf reads it (`attach_kprobe()`).
+fn split_offset(target: &str) -> Option<(&str, i64)> {
+    let (function, offset) = target.split_once('+')?;
+    let hex = offset.strip_prefix("0x").or_else(|| offset.strip_prefix("0X"));
+    let octal = offset.strip_prefix('0').filter(|rest| !rest.is_empty());
+    let offset = match (hex, octal) {
+        (Some(hex), _) => i64::from_str_radix(hex, 16),
+        (None, Some(octal)) => i64::from_str_radix(octal, 8),
+        (None, None) => offset.parse(),
+    };
+    Some((function, offset.ok()?))
 }
 
 /// The events that an object attaches to, as `group/name`: what a probe should look for in tracefs.
@@ -112,7 +128,22 @@ impl Checks<'_> {
                 );
             }
             "tracefs" => self.event(target, entry),
-            "symbol" => self.symbol(target, false),
+            "symbol" => match split_offset(target) {
+                Some((_, offset)) if offset != 0 && entry.attach_by.starts_with("kretprobe") => {
+                    let fact = Fact::new(Support::No, Evidence::Derived, "the section's name")
+                        .reason("a function returns from no place in it");
+                    let requirement = format!("tracing of {target}");
+                    self.push(against(Stage::Attach, "PTL0204", requirement, "object", Some(&fact), false));
+                }
+                Some((function, offset)) => {
+                    self.symbol(function, false);
+                    if offset != 0 {
+                        let why = "whether an instruction begins there is not looked at";
+                        self.open(format!("a probe at {target}"), why);
+                    }
+                }
+                None => self.symbol(target, false),
+            },
             "ftrace" if target.contains(['*', '?']) => {
                 self.open(format!("functions like {target}"), "patterns are not looked up");
             }
@@ -273,6 +304,14 @@ impl Checks<'_> {
 mod tests {
     use super::*;
     use crate::facts;
+
+    #[test]
+    fn a_kprobe_may_name_a_place_in_a_function() {
+        assert_eq!(split_offset("do_nanosleep+0x4"), Some(("do_nanosleep", 4)));
+        assert_eq!(split_offset("do_nanosleep+12"), Some(("do_nanosleep", 12)));
+        assert_eq!(split_offset("do_nanosleep"), None);
+        assert_eq!(split_offset("do_nanosleep+end"), None);
+    }
 
     #[test]
     fn every_fact_of_the_table_is_a_fact() {

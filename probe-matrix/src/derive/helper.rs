@@ -51,8 +51,16 @@ enum Sign {
     Function(&'static str),
 }
 
+/// An option of the configuration that decides, for all types or for some.
+struct Needed {
+    option: &'static str,
+    /// Whether it must be off. Hardly any kernel has such options on, so that it is assumed where that is not known.
+    off: bool,
+    types: Option<Vec<ProgType>>,
+}
+
 struct Row {
-    options: Vec<&'static str>,
+    options: Vec<Needed>,
     condition: Option<Condition>,
     /// Types that were offered it from its beginning, then by each of [`STEPS`].
     types: [Vec<ProgType>; 4],
@@ -67,7 +75,7 @@ static TABLE: LazyLock<HashMap<HelperId, Row>> = LazyLock::new(|| {
             panic!("helpers_by_type.tsv: {line}")
         };
         let row = Row {
-            options: options.split(',').filter(|option| *option != "-").collect(),
+            options: options.split(',').filter(|option| *option != "-").map(needed).collect(),
             condition: match *condition {
                 "sleepable" => Some(Condition::Sleepable),
                 "iter" => Some(Condition::Iter),
@@ -95,6 +103,19 @@ fn types(text: &str) -> Vec<ProgType> {
     types
 }
 
+/// `OPTION`, `!OPTION` or `OPTION@TYPE+TYPE`, with `@!` for all types but those.
+fn needed(text: &'static str) -> Needed {
+    let (text, of_types) = text.split_once('@').map_or((text, None), |(text, types)| (text, Some(types)));
+    let types = of_types.map(|types| {
+        let named = |name| ProgType::from_name(name).expect("helpers_by_type.tsv names program types");
+        let (but, names) = types.strip_prefix('!').map_or((false, types), |names| (true, names));
+        let names: Vec<ProgType> = names.split('+').map(named).collect();
+        ProgType::all().filter(|prog_type| names.contains(prog_type) != but).collect()
+    });
+    let (off, option) = text.strip_prefix('!').map_or((false, text), |option| (true, option));
+    Needed { option, off, types }
+}
+
 /// The condition under which some types are offered a helper.
 pub(crate) fn condition(helper: HelperId) -> Option<Condition> {
     TABLE.get(&helper)?.condition
@@ -119,14 +140,24 @@ impl Offline<'_> {
         let Some(step) = row.types.iter().position(|types| types.contains(&prog_type)) else {
             return Some(derived(Support::No).reason(format!("no kernel offers it to {prog_type} programs")));
         };
-        for option in &row.options {
-            match self.option(option) {
-                Setting::Off => return Some(derived(Support::No).reason(format!("{option} is not set"))),
-                Setting::Unknown => {
+        let mut assumed_off = false;
+        for Needed { option, off, types } in &row.options {
+            if types.as_ref().is_some_and(|types| !types.contains(&prog_type)) {
+                continue;
+            }
+            match (self.option(option), off) {
+                (Setting::Off, false) => {
+                    return Some(derived(Support::No).reason(format!("{option} is not set")));
+                }
+                (Setting::On(_), true) => {
+                    return Some(derived(Support::No).reason(format!("{option} is set")));
+                }
+                (Setting::Unknown, false) => {
                     let why = format!("{option} decides, and the kernel's configuration is not known");
                     return Some(derived(Support::Unknown).reason(why));
                 }
-                Setting::On(_) => {}
+                (Setting::Unknown, true) => assumed_off = true,
+                (Setting::On(_), false) | (Setting::Off, true) => {}
             }
         }
         if let Some(fact) = self.offered_to(helper, prog_type) {
@@ -134,8 +165,13 @@ impl Offline<'_> {
         }
         let condition = row.condition.map(Condition::words);
         let told = |fact: Fact| condition.map_or_else(|| fact.clone(), |words| fact.clone().reason(words));
-        let Some(step) = step.checked_sub(1) else { return Some(told(derived(Support::Yes))) };
         let assumed = |support| Fact::new(support, Evidence::Assumed, "the kernel's files");
+        let Some(step) = step.checked_sub(1) else {
+            // Of kernels older than the oldest that the table was read from, it does not tell.
+            let older = !self.enumerators.contains("BPF_FUNC_redirect_peer");
+            let support = Support::Yes;
+            return Some(told(if assumed_off || older { assumed(support) } else { derived(support) }));
+        };
         Some(match (self.shows(&STEPS[step].before), self.shows(&STEPS[step].after)) {
             (_, true) => told(assumed(Support::Yes)),
             (false, _) => assumed(Support::No)
@@ -157,6 +193,14 @@ impl Offline<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use btf_catalog::Btf;
+    use btf_catalog::core::TargetBtf;
+    use btf_catalog::kernel::{Kernel, KernelConfig};
+    use std::sync::Arc;
+
+    /// BTF without types: a header and one empty name.
+    const EMPTY: [u8; 25] =
+        [0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
 
     #[test]
     fn every_helper_has_a_row_and_some_type() {
@@ -164,6 +208,27 @@ mod tests {
             let row = TABLE.get(&helper).unwrap_or_else(|| panic!("{helper} has no row"));
             assert!(row.types.iter().any(|types| !types.is_empty()), "{helper}");
         }
+    }
+
+    #[test]
+    fn options_decide_for_the_types_that_they_are_meant_for() {
+        let support = |helper: &str, prog_type, options: &[&str]| {
+            let options = options.iter().map(|name| ((*name).to_owned(), "y".to_owned())).collect();
+            let kernel =
+                Kernel { config: Some(KernelConfig { options, source: String::new() }), ..Kernel::default() };
+            let mut kernel = Offline::new(&kernel);
+            // Of no types, with the enumerators that matter.
+            kernel.vmlinux = Some(TargetBtf::new(Arc::new(Btf::parse(EMPTY.to_vec()).unwrap())));
+            kernel.enumerators =
+                HelperId::all().filter_map(|helper| Some(format!("BPF_FUNC_{}", helper.name()?))).collect();
+            kernel.helper(prog_type, HelperId::from_name(helper).unwrap()).unwrap().support
+        };
+        assert_eq!(support("get_cgroup_classid", ProgType::SCHED_CLS, &[]), Support::Yes);
+        assert_eq!(support("get_cgroup_classid", ProgType::CGROUP_SOCK, &[]), Support::No);
+        let option = ["CONFIG_CGROUP_NET_CLASSID"];
+        assert_eq!(support("get_cgroup_classid", ProgType::CGROUP_SOCK, &option), Support::Yes);
+        assert_eq!(support("timer_init", ProgType::XDP, &[]), Support::Yes);
+        assert_eq!(support("timer_init", ProgType::XDP, &["CONFIG_PREEMPT_RT"]), Support::No);
     }
 
     #[test]

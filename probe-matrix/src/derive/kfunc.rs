@@ -7,14 +7,39 @@ use btf_catalog::{ProgType, TypeId};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// Program types by the name of a set; `None` for sets that every type may call.
-static SETS: LazyLock<HashMap<&'static str, Option<Vec<ProgType>>>> = LazyLock::new(|| {
+/// Who may call the functions of a set.
+struct Callers {
+    /// Program types, each with what shows that it is among them; `None` for sets that every type may call.
+    types: Option<Vec<(ProgType, Option<&'static str>)>>,
+    only: Option<Only>,
+}
+
+/// Some programs of these types: `filter` of struct btf_kfunc_id_set.
+enum Only {
+    Lsm,
+    Session,
+    StructOps(&'static str),
+}
+
+static SETS: LazyLock<HashMap<&'static str, Callers>> = LazyLock::new(|| {
     let rows = include_str!("../../data/kfunc_sets.tsv").lines();
     let rows = rows.filter(|line| !line.is_empty() && !line.starts_with('#'));
     rows.map(|line| {
-        let (set, types) = line.split_once('\t').expect("kfunc_sets.tsv has two columns");
-        let named = |name| ProgType::from_name(name).expect("kfunc_sets.tsv names program types");
-        (set, (!types.split(',').any(|name| name == "any")).then(|| types.split(',').map(named).collect()))
+        let columns: Vec<&'static str> = line.split('\t').collect();
+        let [set, types, only] = columns[..] else { panic!("kfunc_sets.tsv: {line}") };
+        let named = |text: &'static str| {
+            let (name, shown) =
+                text.split_once('@').map_or((text, None), |(name, shown)| (name, Some(shown)));
+            (ProgType::from_name(name).expect("kfunc_sets.tsv names program types"), shown)
+        };
+        let types = (types != "any").then(|| types.split(',').map(named).collect());
+        let only = match only {
+            "-" => None,
+            "lsm" => Some(Only::Lsm),
+            "session" => Some(Only::Session),
+            structure => Some(Only::StructOps(structure)),
+        };
+        (set, Callers { types, only })
     })
     .collect()
 });
@@ -38,17 +63,21 @@ fn alike(one: ProgType, other: ProgType) -> bool {
 }
 
 /// What of a program decides whether it may call a kernel function.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct CallingProgram {
     /// Whether it may sleep where it calls.
     pub(crate) sleeps: bool,
-    /// Whether it is an iterator.
-    pub(crate) iterator: bool,
+    /// Its type, where its section tells it.
+    pub(crate) prog_type: Option<ProgType>,
+    /// Prefix of its section: how it is attached.
+    pub(crate) how: &'static str,
+    /// The structure of the kernel that it implements a member of.
+    pub(crate) structure: Option<String>,
 }
 
 impl Offline<'_> {
     /// What a kernel function asks of the program that calls it beside its type, in words.
-    pub(crate) fn kfunc_wants(&self, function: TypeId, program: CallingProgram) -> Option<&'static str> {
+    pub(crate) fn kfunc_wants(&self, function: TypeId, program: &CallingProgram) -> Option<&'static str> {
         /// include/linux/btf.h, since v6.1.
         const KF_SLEEPABLE: u32 = 1 << 5;
         let sets = self.inside()?.id_sets.as_ref()?.iter().filter(|set| set.flagged);
@@ -58,11 +87,24 @@ impl Offline<'_> {
             _ if id != function => None,
             // dev_bound_kfunc_id(), net/core/xdp.c, since v6.3.
             "xdp_metadata_kfunc_ids" => Some("only programs that are loaded for one device may call it"),
-            "bpf_sk_iter_kfunc_ids" if !program.iterator => Some("only iterators may call it"),
+            "bpf_sk_iter_kfunc_ids" if !program.how.starts_with("iter") => Some("only iterators may call it"),
             _ if flags & KF_SLEEPABLE != 0 && !program.sleeps => {
                 Some("only programs that may sleep may call it")
             }
-            _ => None,
+            _ => match SETS.get(set)?.only.as_ref()? {
+                Only::Lsm if program.prog_type.is_some_and(|of| of != ProgType::LSM) => {
+                    Some("only LSM programs may call it")
+                }
+                Only::Session if !program.how.contains("session") => {
+                    Some("only programs of a session may call it")
+                }
+                Only::StructOps(structure)
+                    if program.structure.as_deref().is_some_and(|of| of != *structure) =>
+                {
+                    Some("only programs of another structure of operations may call it")
+                }
+                _ => None,
+            },
         })
     }
 
@@ -92,15 +134,24 @@ impl Offline<'_> {
         }
         let mut known = true;
         for name in &names {
-            match SETS.get(name) {
-                Some(None) => return fact(Support::Yes, format!("{name} is for all program types")),
-                Some(Some(types)) if types.iter().any(|other| alike(*other, prog_type)) => {
-                    let shown = HOOKS.get(&prog_type).and_then(|(_, shown)| *shown);
-                    let yes = || fact(Support::Yes, format!("{name} is for {prog_type} programs"));
-                    return shown.map_or_else(yes, |shown| self.shown(shown));
-                }
-                Some(Some(_)) => {}
-                None => known = false,
+            let Some(callers) = SETS.get(name) else {
+                known = false;
+                continue;
+            };
+            let Some(types) = &callers.types else {
+                return fact(Support::Yes, format!("{name} is for all program types"));
+            };
+            let mut types = types.iter().filter(|(other, _)| alike(*other, prog_type));
+            if let Some((_, registered)) = types.next() {
+                let hook = HOOKS.get(&prog_type).and_then(|(_, shown)| *shown);
+                let yes = fact(Support::Yes, format!("{name} is for {prog_type} programs"));
+                let shown = hook.into_iter().chain(*registered).map(|shown| self.shown(shown));
+                // One that does not show suffices; a yes is as strong as the weakest that it needs.
+                return shown.fold(yes, |one, other| match (one.support, other.support) {
+                    (Support::Yes, Support::Yes) if one.evidence <= other.evidence => one,
+                    (Support::Yes, _) => other,
+                    _ => one,
+                });
             }
         }
         let names = names.join(", ");
@@ -117,13 +168,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_shares_a_hook_may_be_filtered() {
+        assert!(matches!(SETS["bpf_fs_kfunc_set_ids"].only, Some(Only::Lsm)));
+        assert!(matches!(SETS["qdisc_kfunc_ids"].only, Some(Only::StructOps("Qdisc_ops"))));
+        for callers in SETS.values() {
+            for shown in callers.types.iter().flatten().filter_map(|(_, shown)| *shown) {
+                let _ = Offline::new(&btf_catalog::kernel::Kernel::default()).shown(shown);
+            }
+        }
+    }
+
+    #[test]
     fn types_of_one_hook_share_their_functions() {
         assert!(alike(ProgType::TRACEPOINT, ProgType::TRACING));
         assert!(alike(ProgType::CGROUP_SKB, ProgType::CGROUP_SOCK));
         assert!(!alike(ProgType::XDP, ProgType::TRACING));
         assert!(!alike(ProgType::SK_LOOKUP, ProgType::SK_LOOKUP), "has no hook");
-        assert!(SETS["common_btf_ids"].is_none());
-        let all = SETS.values().flatten().flatten();
-        assert_eq!(all.filter(|prog_type| !HOOKS.contains_key(prog_type)).count(), 0);
+        assert!(SETS["common_btf_ids"].types.is_none());
+        let all = SETS.values().filter_map(|callers| callers.types.as_ref()).flatten();
+        assert_eq!(all.filter(|(prog_type, _)| !HOOKS.contains_key(prog_type)).count(), 0);
     }
 }

@@ -85,6 +85,9 @@ pub(crate) struct Overridable {
 /// The most arguments that a traced function may have: `MAX_BPF_FUNC_ARGS` of include/linux/bpf.h.
 const ARGUMENTS_MAX: u32 = 12;
 
+/// What link-time optimization by LLVM puts behind the names of functions that were local to a file, before a number.
+const RENAMED: &str = ".llvm.";
+
 /// Words of so many arguments of two words at most, and the returned value.
 const WORDS_MAX: usize = 2 * ARGUMENTS_MAX as usize + 1;
 
@@ -122,7 +125,17 @@ impl Offline<'_> {
     /// Whether the image has a symbol of that name; `None` where its symbols are not known.
     pub(crate) fn has_symbol(&self, name: &str) -> Option<bool> {
         let image = self.kernel.image.as_ref().filter(|image| !image.symbols.is_empty())?;
-        Some(image.symbols.get(name).is_some())
+        let found = image.symbols.get(name).is_some();
+        // Some kernels look up by its name what link-time optimization gave a suffix (cleanup_symbol_name()).
+        let renamed = || image.symbols.with_prefix(&format!("{name}{RENAMED}")).next().is_some();
+        (found || name.is_empty() || !renamed()).then_some(found)
+    }
+
+    /// Whether the image has several symbols of that name, at different addresses.
+    pub(crate) fn has_namesakes(&self, name: &str) -> bool {
+        let Some(image) = self.kernel.image.as_ref() else { return false };
+        let mut addresses = image.symbols.named(name).map(|symbol| symbol.address);
+        addresses.next().is_some_and(|first| addresses.any(|address| address != first))
     }
 
     /// Whether trampolines pass structures by value (`arg_flags` of struct btf_func_model, since v6.1).
@@ -172,7 +185,7 @@ impl Offline<'_> {
         let fact = |support| Fact::new(support, Evidence::Derived, "the image's trace events");
         Some(match events.iter().find(|event| event.group == group && event.name == name) {
             Some(event) => fact(Support::Yes).value(json!({ "byte_sz": event.record_sz })),
-            None if self.kernel.modules.is_empty() && self.kernel.modules_whole => fact(Support::No),
+            None if self.kernel.modules.is_empty() && self.all_modules() => fact(Support::No),
             None => fact(Support::Unknown).reason("not in vmlinux; a module may have it"),
         })
     }
@@ -239,8 +252,10 @@ impl Offline<'_> {
         let found = functions().filter(|symbol| symbol.name == function).count();
         let copy = |name: &str| name[function.len()..].starts_with('.');
         let copies: Vec<&str> = functions().map(|symbol| symbol.name).filter(|name| copy(name)).collect();
-        let support = match (found, self.kernel.modules_whole) {
+        let renamed = copies.iter().any(|copy| copy[function.len()..].starts_with(RENAMED));
+        let support = match (found, self.all_modules()) {
             (1.., _) => Support::Yes,
+            (0, true) if renamed => Support::Unknown,
             (0, true) if self.module_function(function).is_none() => Support::No,
             _ => Support::Unknown,
         };
@@ -255,6 +270,9 @@ impl Offline<'_> {
         }));
         Some(match (support, self.module_function(function)) {
             (Support::Unknown, Some(module)) => fact.reason(format!("in module {module}, if it is loaded")),
+            (Support::Unknown, None) if renamed => {
+                fact.reason("link-time optimization gave it another name, which some kernels look past")
+            }
             (Support::Unknown, None) => fact.reason("not in vmlinux; the kernel's modules are not all known"),
             _ => fact,
         })

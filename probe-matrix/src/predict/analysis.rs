@@ -65,7 +65,7 @@ impl Reached<'_> {
         }
     }
 
-    fn assumed(&self, why: String) -> Check {
+    pub(super) fn assumed(&self, why: String) -> Check {
         Check {
             stage: Stage::Load,
             requirement: format!("the verifier's analysis of {}", self.entry.name),

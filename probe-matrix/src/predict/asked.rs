@@ -113,7 +113,7 @@ questions! {
     is_overridable(function: String) -> Option<Overridable> = |kernel| kernel.files.is_overridable(function);
     /// [`Offline::kfunc_wants`].
     kfunc_wants(function: TypeId, program: CallingProgram) -> Option<&'static str>
-        = |kernel| kernel.files.kfunc_wants(*function, *program);
+        = |kernel| kernel.files.kfunc_wants(*function, program);
     /// [`Offline::offers_kfunc`].
     offers_kfunc(function: TypeId, prog_type: ProgType) -> Fact
         = |kernel| kernel.files.offers_kfunc(*function, *prog_type);

@@ -14,6 +14,8 @@ const BPF_F_NO_PREALLOC: u32 = 1;
 
 struct Row {
     programs: Programs,
+    /// What shows that the kernel looks; every one does where there is nothing.
+    looks: Option<&'static str>,
     what: What,
     allowed: Option<&'static str>,
 }
@@ -37,6 +39,10 @@ static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
         .map(|line| {
             let columns: Vec<&'static str> = line.split('\t').collect();
             let [programs, map, allowed] = columns[..] else { panic!("map_use.tsv: {line}") };
+            let (programs, looks) = match programs.split_once('@') {
+                Some((programs, looks)) => (programs, Some(looks)),
+                None => (programs, None),
+            };
             let programs = match programs {
                 "sleepable" => Programs::Sleepable,
                 "tracing_like" => Programs::Types(TRACING_LIKE.into_iter().map(named).collect()),
@@ -49,7 +55,7 @@ static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
                 }
                 _ => What::Dynamic,
             };
-            Row { programs, what, allowed: (allowed != "-").then_some(allowed) }
+            Row { programs, looks, what, allowed: (allowed != "-").then_some(allowed) }
         })
         .collect()
 });
@@ -92,6 +98,11 @@ impl Predictor<'_> {
                 }
             };
             let requirement = format!("map {} in {}", map.name, needs.name);
+            // Hardly any kernel is built with what is asked for: where that is not known, none is.
+            let looks = row.looks.map_or(Support::Yes, |looks| self.kernel.shown(looks).support);
+            if looks == Support::No {
+                return None;
+            }
             let Some(allowed) = row.allowed else {
                 return Some(told(Stage::Load, "PTL0221", requirement, "btf.vmlinux", Support::No, &why));
             };
@@ -105,6 +116,12 @@ impl Predictor<'_> {
             };
             // What only one series shows is as good a sign of its presence as of its absence.
             let fact = Fact { reason: Some(why), ..fact };
+            let fact = match (looks, fact.support) {
+                (Support::Unknown, Support::No) => {
+                    Fact { support: Support::Yes, evidence: Evidence::Assumed, ..fact }
+                }
+                _ => fact,
+            };
             (fact.support != Support::Yes || fact.evidence == Evidence::Assumed)
                 .then(|| against(Stage::Load, "PTL0221", requirement, "btf.vmlinux", Some(&fact), false))
         };

@@ -7,6 +7,7 @@ use crate::derive::CallingProgram;
 use crate::facts::{Evidence, Fact, Support};
 use crate::verdict::{Check, Stage};
 use btf_catalog::ProgType;
+use btf_catalog::btf::essential_name;
 use btf_catalog::insn::PSEUDO_FUNC;
 use btf_catalog::reach::{Walk, broken_flow, whatever_is_tested, without_end};
 use btf_catalog::require::source_line;
@@ -73,12 +74,14 @@ impl Reached<'_> {
     /// hands them over may not (`bpf_wq_set_callback()`, since v6.10).
     pub(super) fn calling(&self) -> CallingProgram {
         let kind = self.entry.kind.as_ref();
-        let how = kind.map_or("", |kind| kind.prefix);
+        let structure = self.perhaps().struct_ops.as_ref();
         let hands_over = self.insns.iter().any(|insn| insn.is_ld_imm64() && insn.src == PSEUDO_FUNC);
         CallingProgram {
             sleeps: hands_over
                 || kind.is_none_or(|kind| kind.sleepable || kind.prog_type == ProgType::SYSCALL),
-            iterator: how.starts_with("iter"),
+            prog_type: kind.map(|kind| kind.prog_type),
+            how: kind.map_or("", |kind| kind.prefix),
+            structure: structure.map(|(name, _)| essential_name(name).to_owned()),
         }
     }
 }

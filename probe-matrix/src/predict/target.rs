@@ -23,13 +23,28 @@ impl Predictor<'_> {
         if how == "struct_ops" {
             return arguments_read(target, arguments, arguments.words, needs, reached, at_least);
         }
-        let returned = matches!(how, "fexit" | "fmod_ret" | "lsm" | "lsm_cgroup") && arguments.returns;
+        let returned =
+            matches!(how, "fexit" | "fmod_ret" | "fsession" | "lsm" | "lsm_cgroup") && arguments.returns;
         let hook = || format!("bpf_lsm_{target}");
         let mut checks = match how {
             "tp_btf" => Vec::new(),
             "lsm" | "lsm_cgroup" => self.hook(target, &hook(), needs),
             _ => self.function_target(target, how, arguments, needs),
         };
+        if how == "lsm_cgroup"
+            && !arguments.returns
+            && needs.helpers.iter().any(|helper| helper.name() == Some("set_retval"))
+        {
+            let requirement = format!("a return value of LSM hook {target}");
+            checks.push(no(
+                "PTL0218",
+                requirement,
+                "the hook returns nothing; its return value cannot be set",
+            ));
+        }
+        if how != "tp_btf" {
+            checks.extend(self.passed_on(target, arguments));
+        }
         let words = arguments.words + u32::from(returned);
         checks.extend(arguments_read(target, arguments, words, needs, reached, at_least));
         checks
@@ -51,7 +66,7 @@ impl Predictor<'_> {
         let target = needs.target.as_deref().filter(|_| needs.attach_btf)?;
         let arguments = match how(needs) {
             "tp_btf" => self.kernel.tracepoint(target)?,
-            "fentry" | "fexit" | "fmod_ret" => self.kernel.function(target)?,
+            "fentry" | "fexit" | "fmod_ret" | "fsession" => self.kernel.function(target)?,
             "lsm" | "lsm_cgroup" => self.kernel.function(format!("bpf_lsm_{target}"))?,
             _ => return None,
         };
@@ -133,6 +148,27 @@ impl Predictor<'_> {
             (Support::No, Support::No) => None,
             _ => Some(Support::Unknown),
         }
+    }
+
+    /// Arguments beyond those that are passed in registers, which trampolines came to pass on later
+    /// (`arch_prepare_bpf_trampoline()`): of x86-64 since v6.6, of arm64 since v6.16.
+    fn passed_on(&self, target: &str, arguments: Arguments) -> Option<Check> {
+        let (registers, shown) = match self.kernel.arch().as_deref() {
+            Some("x86_64") => (6, Some("func:get_nr_used_regs|~enum:BPF_TCX_INGRESS")),
+            Some("aarch64") => (8, Some("func:calc_arg_aux")),
+            _ => (5, None),
+        };
+        let words = arguments.words;
+        let fact = shown.map_or_else(
+            || Fact::new(Support::Unknown, Evidence::Derived, "the kernel's files"),
+            |shown| self.kernel.shown(shown),
+        );
+        let why = format!("it has {words} words of arguments; trampolines once passed on {registers}");
+        let requirement = format!("tracing of function {target}");
+        let sure = fact.support == Support::Yes && fact.evidence > Evidence::Assumed;
+        (words > registers && !sure).then(|| {
+            against(Stage::Attach, "PTL0216", requirement, "btf.vmlinux", Some(&fact.reason(why)), false)
+        })
     }
 
     fn hook(&self, target: &str, hook: &str, needs: &EntryRequirements) -> Vec<Check> {
