@@ -121,3 +121,28 @@ fn an_assumption_never_blocks() {
     let checks = assess(&object("kprobe", None, 0), Node { facts: &facts, btf: None });
     assert_eq!(checks[0].outcome, Outcome::Undecided, "{checks:#?}");
 }
+
+#[test]
+fn a_kprobe_behind_the_beginning_of_a_function_asks_for_that_function() {
+    let probe = |attach_by: &str, target: &str| {
+        let object = object(attach_by, Some(target), 0);
+        assert_eq!(traced_functions(&object), ["f"]);
+        let mut facts = Facts::default();
+        for name in ["bpf.prog_type.kprobe", "bpf.attach.kprobe", "symbol.f"] {
+            let traced = json!({ "in_kallsyms": 1, "in_filter_functions": true });
+            facts.insert(name, Fact::new(Support::Yes, Evidence::Probed, "a made-up node").value(traced));
+        }
+        let checks = assess(&object, Node { facts: &facts, btf: None });
+        let attach = |outcome| {
+            checks
+                .iter()
+                .filter(move |check| check.stage == Stage::Attach && check.outcome == outcome)
+                .count()
+        };
+        (attach(Outcome::Fail), attach(Outcome::Undecided))
+    };
+    assert_eq!(probe("kprobe", "f"), (0, 0));
+    assert_eq!(probe("kprobe", "f+0"), (0, 0));
+    assert_eq!(probe("kprobe", "f+0x4"), (0, 1));
+    assert_eq!(probe("kretprobe", "f+0x4"), (1, 0));
+}

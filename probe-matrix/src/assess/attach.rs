@@ -304,6 +304,7 @@ impl Checks<'_> {
 mod tests {
     use super::*;
     use crate::facts;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_kprobe_may_name_a_place_in_a_function() {
@@ -311,6 +312,20 @@ mod tests {
         assert_eq!(split_offset("do_nanosleep+12"), Some(("do_nanosleep", 12)));
         assert_eq!(split_offset("do_nanosleep"), None);
         assert_eq!(split_offset("do_nanosleep+end"), None);
+    }
+
+    #[test]
+    fn every_section_has_a_row() {
+        let sections = include_str!("../../../btf-catalog/data/sections.tsv").lines();
+        let sections = sections.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut sections: BTreeSet<&str> = sections
+            .filter_map(|line| line.split('\t').next())
+            .map(|name| name.trim_end_matches('+'))
+            .collect();
+        // What an extension replaces is chosen by its loader, before it is loaded.
+        assert!(sections.remove("freplace"));
+        let rows: BTreeSet<&str> = TABLE.iter().map(|row| row.prefix).collect();
+        assert_eq!(rows, sections);
     }
 
     #[test]
