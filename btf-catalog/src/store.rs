@@ -13,7 +13,6 @@ pub mod diff;
 #[cfg(feature = "remote")]
 pub mod fetch;
 mod inputs;
-pub mod layout;
 #[cfg(all(test, feature = "remote"))]
 mod loopback;
 pub mod pack;
@@ -217,7 +216,7 @@ impl Store {
             record.parts.insert(name.clone(), part);
         }
         if let Some(known) = listing.records.iter().find(|known| known.id() == record.id())
-            && same_content(known, &record)
+            && known.unpacked() == record.unpacked()
             && self.check_packs(known).is_ok()
         {
             return Ok(Added { record: known.clone(), known: true, written: 0 });
@@ -280,10 +279,10 @@ impl Store {
         let mut tried = BTreeSet::new();
         let first = !bases.iter().any(|base| series(base) == series(record));
         let worth = if first { WORTH_A_STEP } else { WORTH_A_STEP_WITHIN };
-        // The first of a series leaves room for all the others.
-        let most = if first { MAX_DEPTH - 3 } else { MAX_DEPTH - 1 };
-        for part in bases.iter().filter_map(|base| base.parts.get(name)) {
-            let chain = &part.packs[..part.packs.len().min(most)];
+        let over = bases.iter().filter_map(|base| base.parts.get(name));
+        // The first of a series leaves room for the others.
+        for part in over.filter(|part| !first || part.packs.len() <= MAX_DEPTH - 2) {
+            let chain = &part.packs[..part.packs.len().min(MAX_DEPTH - 1)];
             if !tried.insert(chain) {
                 continue;
             }
@@ -326,8 +325,8 @@ impl Store {
             let unpacked = pack::unpack(&packed, base.as_deref())
                 .map_err(|error| StoreError::damaged(&path, error.to_string()))?;
             let unpacked = Arc::new(unpacked);
-            // The last one is nobody's base yet.
-            if at + 1 < chain.len() || at == 0 {
+            // What kernels stand over that are asked for one after the other: all in between would be far more memory.
+            if at + 2 == chain.len() || at == 0 {
                 let mut kept = remembered();
                 kept.push_front((chain[..=at].to_vec(), Arc::clone(&unpacked)));
                 kept.truncate(REMEMBERED);
@@ -414,9 +413,9 @@ impl Store {
             files.extend(packs.filter(goes));
         }
         files.extend(self.backend.list(backend::UNFINISHED)?.into_iter().filter(old));
+        // Those of programs and objects of the past are never asked for again, the others can be found out again.
+        files.extend(self.backend.list(answers::ANSWERS)?);
         if !records.is_empty() {
-            // Those about other kernels go too: they can be found out again.
-            files.extend(self.backend.list(answers::ANSWERS)?);
             files.extend(self.backend.list(inputs::INPUTS)?);
         }
         Ok(Pruned { records, files, damaged: listing.damaged })
@@ -476,16 +475,6 @@ fn pack_path(digest: &Digest) -> String {
 fn packs_of<'a>(records: impl IntoIterator<Item = &'a Record>) -> BTreeSet<String> {
     let parts = records.into_iter().flat_map(|record| record.parts.values());
     parts.flat_map(|part| &part.packs).map(pack_path).collect()
-}
-
-/// Whether two records tell the same of a kernel, however their parts are packed.
-fn same_content(a: &Record, b: &Record) -> bool {
-    let plain = |record: &Record| {
-        let mut record = record.clone();
-        record.parts.values_mut().for_each(|part| part.packs.clear());
-        record
-    };
-    plain(a) == plain(b)
 }
 
 /// The numbers of a release, for order and distance: 6.1.0-44-cloud-amd64 is 6, 1, 0, 44, 64.

@@ -1,9 +1,8 @@
 //! Answers that were found once: what an object comes to on kernels, so that nobody has to find it out again.
 //!
 //! A question is an object and all else that its answers depend on but the kernel: the digest of it names a file of the
-//! store. In it each *subject* (a kernel, by [`Record::content`], or the layouts that an object touches, by
-//! [`super::layout::Layouts::digest`]) has the number of its answer. Many kernels have few distinct answers, and each is
-//! there once. What an answer says is its asker's business. Answers are as good as the store that they are read from: they
+//! store. In it each kernel, by [`Record::content`], has the number of its answer. Many kernels have few distinct answers,
+//! and each is there once. What an answer says is its asker's business. Answers are as good as the store that they are read from: they
 //! are not checked against the kernel, which would be to find them out again.
 
 use super::pack::MAX_BTF_SZ;
@@ -52,12 +51,10 @@ impl Answers {
 }
 
 impl Record {
-    /// Digest of all that is kept of the kernel: kernels of the same one have the same answers to everything.
+    /// Digest of all that is kept of the kernel, however it is packed: kernels of the same one have the same answers to
+    /// everything.
     pub fn content(&self) -> Digest {
-        let parts = self.parts.iter().map(|(name, part)| (name, &part.sha256)).collect::<BTreeMap<_, _>>();
-        let told = (&self.release, &self.arch, &self.build_id, &self.banner, self.modules_whole, &self.notes);
-        let text = json(&(parts, told));
-        Digest::of(&text)
+        Digest::of(&json(&self.unpacked()))
     }
 }
 

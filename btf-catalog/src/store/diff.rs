@@ -1,6 +1,8 @@
 //! What has changed between the types of two kernels, in words.
 
 use crate::btf::{Btf, BtfKind, Type, TypeId, essential_name};
+use crate::core::CoreReloKind;
+use crate::ext::CoreReloRecord;
 use crate::object::BpfObject;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,13 +20,19 @@ pub struct Change {
 
 /// The names that an object depends on: of the types its relocations begin at, and of the functions it is attached to.
 pub fn names_of(object: &BpfObject) -> BTreeSet<String> {
-    let touched = super::layout::Touched::by(object);
+    let of_entries = object.entries.iter().flat_map(|entry| &entry.core_relos);
+    // Those of functions that no entry reaches can fail, and the object with them.
+    let of_text = object.text_relos.iter().map(|relo| &relo.record);
+    let of_kernel = |record: &&CoreReloRecord| record.kind != CoreReloKind::TypeIdLocal as u32;
+    let records = of_entries.chain(of_text).filter(of_kernel);
+    let types = object.btf.iter().flat_map(|btf| {
+        records.clone().map(|record| essential_name(btf.ty(record.type_id).name()).to_owned())
+    });
     let targets = object.entries.iter().filter_map(|entry| {
         let (_, target) = entry.section.split_once('/')?;
         // Behind a function's name an offset may follow.
         Some(target.split(['+', ':']).next().unwrap_or_default().to_owned())
     });
-    let types = touched.names().map(str::to_owned);
     types.chain(targets).chain(object.externs.iter().map(|ext| ext.name.clone())).collect()
 }
 

@@ -1,7 +1,6 @@
 //! A kernel as parts that are packed by themselves, and back.
 
-use super::layout::Layouts;
-use super::record::{BTF, CONFIG, INSIDE, LAYOUTS, MODULES, Record, SYMBOLS, hex};
+use super::record::{BTF, CONFIG, INSIDE, MODULES, Record, SYMBOLS, hex};
 use super::symbols;
 use crate::btf::Btf;
 use crate::kernel::{Inside, Kernel, KernelConfig, Module};
@@ -42,7 +41,6 @@ pub(super) fn of(kernel: &Kernel) -> BTreeMap<String, Bytes> {
         parts.insert(BTF.to_owned(), btf.clone());
         // What cannot be read as BTF is kept all the same, without what is read by means of it.
         if let Ok(btf) = Btf::parse(btf.clone()) {
-            parts.insert(LAYOUTS.to_owned(), Layouts::of(&btf).to_bytes().into());
             inside = inside.or_else(|| Some(Inside::read(kernel.image.as_ref()?, &btf)));
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Version of the record's form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// SHA-256 as 64 hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -73,9 +73,6 @@ pub const SYMBOLS: &str = "symbols";
 /// Name of the part that holds what else only the image tells.
 pub const INSIDE: &str = "inside";
 
-/// Name of the part that holds the index of its types' layouts ([`super::layout::Layouts`]).
-pub const LAYOUTS: &str = "layouts";
-
 /// A kernel in a store.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -132,11 +129,21 @@ impl Record {
         Digest::of(identity.as_bytes()).0[..16].to_owned()
     }
 
+    /// What it tells of the kernel: the record without the packs.
+    pub(super) fn unpacked(&self) -> Record {
+        let mut record = self.clone();
+        record.parts.values_mut().for_each(|part| part.packs.clear());
+        record
+    }
+
     /// Reads a record and checks that nothing in it is out of bounds.
     pub(super) fn parse(bytes: &[u8]) -> Result<Record, String> {
         let record: Record = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if record.format != FORMAT {
-            return Err(format!("form {} of the record is not known, only {FORMAT} is", record.format));
+            let known = record.format;
+            return Err(format!(
+                "the record has form {known}, this build knows form {FORMAT}: add the kernel to a new store"
+            ));
         }
         for (name, part) in &record.parts {
             if part.packs.is_empty() || part.packs.len() > MAX_DEPTH || part.size > MAX_BTF_SZ as u64 {

@@ -67,9 +67,6 @@ fn kernels_come_back_as_they_were_and_once_only() {
     for (record, kernel) in listing.records.iter().zip(&kernels) {
         let back = store.kernel(record).unwrap();
         assert_eq!(format!("{back:?}"), format!("{kernel:?}"));
-        let layouts = store.part(record, record::LAYOUTS).unwrap().unwrap();
-        let btf = crate::Btf::parse(store.btf(record).unwrap()).unwrap();
-        assert_eq!(layout::Layouts::from_bytes(&layouts), Some(layout::Layouts::of(&btf)));
     }
     assert!(store.verify().unwrap().damage.is_empty());
 }
@@ -185,7 +182,7 @@ fn a_record_cannot_ask_for_what_is_out_of_bounds() {
     let good = fs::read_to_string(&path).unwrap();
     let digest = record.parts[record::BTF].packs[0].as_str();
     for (from, to) in [
-        ("\"format\": 1", "\"format\": 2"),
+        ("\"format\": 2", "\"format\": 1"),
         (digest, "../../../../etc/passwd"),
         ("\"size\": ", "\"size\": 9999999999"),
         ("6.1.0-1", "6.1.0-3"),
