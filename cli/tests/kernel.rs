@@ -138,6 +138,34 @@ fn damage_of_one_kernel_costs_that_kernel() {
 }
 
 #[test]
+fn what_a_scan_found_out_is_not_found_out_again_until_anything_of_it_changes() {
+    let place = Place::new();
+    place.add_both();
+    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/objects/flow-meter-tcx.bpfel.o");
+    let scan = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+        command.args(["scan", object, "-o", "json", "--store"]).arg(place.path("store")).args(more);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).ok()
+    };
+    let first = scan(&[]).unwrap();
+    assert_eq!(first["incomplete"], Value::Array(Vec::new()));
+    // Without its packs nothing can be restored.
+    let packs = place.path("store/packs");
+    fs::rename(&packs, place.path("packs")).unwrap();
+    assert_eq!(scan(&[]).as_ref(), Some(&first));
+    let one = scan(&["--kernel", "6.1.0-2-amd64"]).unwrap();
+    assert_eq!(one["matrix"]["kernels"].as_array().unwrap().len(), 1);
+    // Another question needs the kernels.
+    let program = first["matrix"]["rows"][0]["program"].as_str().unwrap();
+    assert_eq!(scan(&["--no-autoload", program]), None);
+    fs::rename(place.path("packs"), &packs).unwrap();
+    assert_eq!(place.report(&["prune", "--yes"]).1, 0);
+    assert!(!place.path("store/answers").read_dir().is_ok_and(|mut files| files.next().is_some()));
+    assert_eq!(scan(&[]).as_ref(), Some(&first));
+}
+
+#[test]
 fn damage_is_named_and_adding_again_repairs_it() {
     let place = Place::new();
     place.add_both();

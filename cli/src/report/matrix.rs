@@ -130,11 +130,15 @@ impl Matrix {
 
     /// Adds a kernel with the verdicts on all entries of all objects, in their order.
     pub fn judge(&mut self, kernel: KernelEntry, verdicts: &[Arc<EntryVerdict>]) {
+        self.add(kernel, verdicts.iter().map(|entry| Arc::new(KernelVerdict::of(entry))));
+    }
+
+    /// Adds a kernel with verdicts that were given before.
+    pub fn add(&mut self, kernel: KernelEntry, verdicts: impl IntoIterator<Item = Arc<KernelVerdict>>) {
         self.kernels.push(kernel);
-        for (row, entry) in self.rows.iter_mut().zip(verdicts) {
-            let verdict = KernelVerdict::of(entry);
-            let known = row.verdicts.iter().rev().find(|known| ***known == verdict).map(Arc::clone);
-            row.verdicts.push(known.unwrap_or_else(|| Arc::new(verdict)));
+        for (row, verdict) in self.rows.iter_mut().zip(verdicts) {
+            let known = row.verdicts.iter().rev().find(|known| **known == verdict).map(Arc::clone);
+            row.verdicts.push(known.unwrap_or(verdict));
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) enum Source {
 
 /// The kernels that were named.
 pub(super) struct Kernels {
-    store: Option<Store>,
+    pub(super) store: Option<Store>,
     pub(super) sources: Vec<Source>,
     /// Records of the store that cannot be read, where all of the store is meant.
     pub(super) damaged: Vec<String>,

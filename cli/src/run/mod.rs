@@ -10,6 +10,7 @@ mod object_file;
 pub mod preflight;
 pub mod probe;
 pub mod relocate;
+mod remembered;
 pub mod replace;
 pub mod scan;
 pub mod schema;

@@ -1,6 +1,7 @@
 //! `portolan scan`.
 
 use super::kernels::{self, Kernels, Source, unreadable};
+use super::remembered::Remembered;
 use super::replace::{Unfinished, replace, same_file, unwritable};
 use crate::args::scan::{ScanArgs, ScanFormat};
 use crate::exit::{Exit, Failure, bad_input};
@@ -8,7 +9,7 @@ use crate::render::screen::Screen;
 use crate::render::text::line;
 use crate::render::{self, json, scan as view};
 use crate::report::Document;
-use crate::report::matrix::{KernelEntry, Matrix};
+use crate::report::matrix::{KernelEntry, KernelVerdict, Matrix};
 use crate::report::scan::{NoteEntry, Parsed, ScanReport, ScanSummary};
 use anyhow::anyhow;
 use btf_catalog::BpfObject;
@@ -159,13 +160,14 @@ fn judge_all(
     let kernels = Kernels::named(&args.kernels, args.store.as_deref())?;
     let programs = objects.iter().map(|(_, (object, constants))| (object, Some(constants.clone())));
     let predictions = Predictions::new(programs);
+    let mut remembered = kernels.store.as_ref().and_then(|store| Remembered::of(store, &objects));
     let next = AtomicUsize::new(0);
     let work = || {
         let mut judged = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(source) = kernels.sources.get(at) else { return judged };
-            judged.push((at, judge(source, &kernels, &predictions)));
+            judged.push((at, judge(source, &kernels, remembered.as_ref(), &predictions)));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
@@ -180,11 +182,23 @@ fn judge_all(
     judged.sort_by_key(|(at, _)| *at);
     let mut matrix = Matrix::new(objects.iter().map(|(digest, parsed)| (digest.as_str(), *parsed)));
     let mut failed = Vec::new();
-    for (judged, named) in judged.into_iter().flat_map(|(_, judged)| judged) {
-        match judged {
-            Ok((kernel, verdicts)) => matrix.judge(kernel, &verdicts),
-            Err(error) => failed.push((error, named)),
+    for (at, judged) in judged {
+        let source = &kernels.sources[at];
+        for judged in judged {
+            match judged {
+                Ok((kernel, Verdicts::Known(verdicts))) => matrix.add(kernel, verdicts),
+                Ok((kernel, Verdicts::Decided(verdicts))) => {
+                    matrix.judge(kernel, &verdicts);
+                    if let (Source::Stored(record), Some(remembered)) = (source, &mut remembered) {
+                        remembered.learn(record, &matrix);
+                    }
+                }
+                Err(error) => failed.push((error, matches!(source, Source::Files(_)))),
+            }
         }
+    }
+    if let Some(remembered) = remembered {
+        remembered.keep();
     }
     if matrix.kernels.is_empty() {
         let first = failed.into_iter().next().map(|(error, _)| error);
@@ -202,23 +216,37 @@ fn judge_all(
     Ok(())
 }
 
-/// A kernel with the verdicts on all programs, or why there are none; and whether it was named, not only in the store.
-type Judged = (anyhow::Result<(KernelEntry, Vec<Arc<EntryVerdict>>)>, bool);
+/// A kernel with the verdicts on all programs, or why there are none.
+type Judged = anyhow::Result<(KernelEntry, Verdicts)>;
+
+/// Verdicts on all programs on one kernel.
+enum Verdicts {
+    Decided(Vec<Arc<EntryVerdict>>),
+    /// As they were when they were decided.
+    Known(Vec<Arc<KernelVerdict>>),
+}
 
 /// Judges the programs on the kernels of a source.
-fn judge(source: &Source, kernels: &Kernels, predictions: &Predictions) -> Vec<Judged> {
-    let named = matches!(source, Source::Files(_));
+fn judge(
+    source: &Source,
+    kernels: &Kernels,
+    remembered: Option<&Remembered>,
+    predictions: &Predictions,
+) -> Vec<Judged> {
+    if let (Source::Stored(record), Some(remembered)) = (source, remembered)
+        && let Some((kernel, verdicts)) = remembered.on(record)
+    {
+        return vec![Ok((kernel, Verdicts::Known(verdicts)))];
+    }
     let read = match kernels.read(source, kernel::Options::ALL) {
         Ok(read) => read,
-        Err(error) => return vec![(Err(error), named)],
+        Err(error) => return vec![Err(error)],
     };
     let judge = |kernel| {
         let offline = Offline::new(kernel);
-        let verdicts = kernels::check(&offline).map(|()| {
-            let verdicts = predictions.on(&offline, None).into_iter().flatten().collect();
-            (KernelEntry::of(&offline), verdicts)
-        });
-        (verdicts, named)
+        kernels::check(&offline)?;
+        let verdicts = predictions.on(&offline, None).into_iter().flatten().collect();
+        Ok((KernelEntry::of(&offline), Verdicts::Decided(verdicts)))
     };
     read.iter().map(judge).collect()
 }
