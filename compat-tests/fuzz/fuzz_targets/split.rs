@@ -10,11 +10,20 @@ use std::sync::Arc;
 fuzz_target!(|data: &[u8]| {
     let Some((len, rest)) = data.split_first_chunk::<2>() else { return };
     let (base, own) = rest.split_at(rest.len().min(usize::from(u16::from_le_bytes(*len))));
-    let Ok(base) = Btf::parse(base.to_vec()) else { return };
+    let distilled = base.to_vec();
+    let Ok(base) = Btf::parse(distilled.clone()) else { return };
     let base = Arc::new(base);
+    // As a distilled base, it is put over itself.
+    if let Ok(over) = Btf::parse_distilled(own.to_vec(), distilled, &base) {
+        look(&over, &base);
+    }
     let Ok(split) = Btf::parse_split(own.to_vec(), &base) else { return };
+    look(&split, &base);
+});
+
+/// Asks everything of every type: ids one past the end are as legal to ask for as any.
+fn look(split: &Btf, base: &Btf) {
     assert_eq!(split.type_count() as usize, base.type_count() as usize + split.own_ids().count());
-    // Ids one past the end are as legal to ask for as any.
     for id in (0..=split.type_count()).map(TypeId) {
         let ty = split.ty(id);
         let _ = (split.resolve(id).kind(), split.size_of(id));
@@ -25,4 +34,4 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!((found.name(), found.kind()), (ty.name(), ty.kind()));
         }
     }
-});
+}
