@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Version of the record's form.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 1;
 
 /// SHA-256 as 64 hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -182,7 +182,7 @@ fn a_record_cannot_ask_for_what_is_out_of_bounds() {
     let good = fs::read_to_string(&path).unwrap();
     let digest = record.parts[record::BTF].packs[0].as_str();
     for (from, to) in [
-        ("\"format\": 2", "\"format\": 1"),
+        ("\"format\": 1", "\"format\": 2"),
         (digest, "../../../../etc/passwd"),
         ("\"size\": ", "\"size\": 9999999999"),
         ("6.1.0-1", "6.1.0-3"),
