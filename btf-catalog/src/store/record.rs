@@ -142,13 +142,16 @@ impl Record {
         if record.format != FORMAT {
             let known = record.format;
             return Err(format!(
-                "the record has form {known}, this build knows form {FORMAT}: add the kernel to a new store"
+                "the record has form {known}, this build knows form {FORMAT}: add the kernel again"
             ));
         }
         for (name, part) in &record.parts {
             if part.packs.is_empty() || part.packs.len() > MAX_DEPTH || part.size > MAX_BTF_SZ as u64 {
                 let packs = part.packs.len();
-                return Err(format!("part {name} of {} bytes in {packs} packs is out of bounds", part.size));
+                return Err(format!(
+                    "part {name} of {} bytes in {packs} packs is out of bounds: add its kernel again",
+                    part.size
+                ));
             }
         }
         Ok(record)
