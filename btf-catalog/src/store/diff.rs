@@ -18,26 +18,52 @@ pub struct Change {
     pub what: Vec<String>,
 }
 
-/// The names that an object depends on: of the types its relocations begin at, and of the functions it is attached to.
-pub fn names_of(object: &BpfObject) -> BTreeSet<String> {
+/// Names by the kind of what they name. One name may be a struct's and a function's.
+pub type Names = BTreeMap<&'static str, BTreeSet<String>>;
+
+/// The names that an object depends on: of the types its relocations begin at, and of the functions it is attached to or
+/// calls.
+pub fn names_of(object: &BpfObject) -> Names {
     let of_entries = object.entries.iter().flat_map(|entry| &entry.core_relos);
     // Those of functions that no entry reaches can fail, and the object with them.
     let of_text = object.text_relos.iter().map(|relo| &relo.record);
     let of_kernel = |record: &&CoreReloRecord| record.kind != CoreReloKind::TypeIdLocal as u32;
     let records = of_entries.chain(of_text).filter(of_kernel);
     let types = object.btf.iter().flat_map(|btf| {
-        records.clone().map(|record| essential_name(btf.ty(record.type_id).name()).to_owned())
+        records.clone().filter_map(|record| {
+            let ty = btf.ty(record.type_id);
+            Some((compared_as(ty)?, essential_name(ty.name()).to_owned()))
+        })
     });
     let targets = object.entries.iter().filter_map(|entry| {
         let (_, target) = entry.section.split_once('/')?;
         // Behind a function's name an offset may follow.
         Some(target.split(['+', ':']).next().unwrap_or_default().to_owned())
     });
-    types.chain(targets).chain(object.externs.iter().map(|ext| ext.name.clone())).collect()
+    let functions = targets.chain(object.externs.iter().map(|ext| ext.name.clone()));
+    let mut names = Names::new();
+    for (kind, name) in types.chain(functions.map(|name| (BtfKind::Func.name(), name))) {
+        names.entry(kind).or_default().insert(name);
+    }
+    names
+}
+
+/// The kind that a type is compared under, if it is one of those that are. Enumerations of both widths are one kind.
+fn compared_as(ty: Type) -> Option<&'static str> {
+    match ty.kind() {
+        BtfKind::Enum64 => Some(BtfKind::Enum.name()),
+        kind @ (BtfKind::Struct
+        | BtfKind::Union
+        | BtfKind::Enum
+        | BtfKind::Typedef
+        | BtfKind::Func
+        | BtfKind::Int) => Some(kind.name()),
+        _ => None,
+    }
 }
 
 /// What is different in `new` from `old`: of `names`, or of everything that has a name.
-pub fn diff(old: &Btf, new: &Btf, names: Option<&BTreeSet<String>>) -> Vec<Change> {
+pub fn diff(old: &Btf, new: &Btf, names: Option<&Names>) -> Vec<Change> {
     let (old_names, new_names) = (by_name(old, names), by_name(new, names));
     let keys: BTreeSet<_> = old_names.keys().chain(new_names.keys()).collect();
     let changes = keys.into_iter().filter_map(|key| {
@@ -54,24 +80,15 @@ pub fn diff(old: &Btf, new: &Btf, names: Option<&BTreeSet<String>>) -> Vec<Chang
 
 type Named<'a> = BTreeMap<(&'static str, &'a str), Vec<TypeId>>;
 
-/// Types by kind and name. Enumerations of both widths are one kind.
-fn by_name<'a>(btf: &'a Btf, names: Option<&BTreeSet<String>>) -> Named<'a> {
+/// Types by kind and name.
+fn by_name<'a>(btf: &'a Btf, names: Option<&Names>) -> Named<'a> {
     let mut named = Named::new();
     for id in btf.own_ids() {
         let ty = btf.ty(id);
-        let kind = match ty.kind() {
-            BtfKind::Enum64 => BtfKind::Enum.name(),
-            BtfKind::Struct
-            | BtfKind::Union
-            | BtfKind::Enum
-            | BtfKind::Typedef
-            | BtfKind::Func
-            | BtfKind::Int => ty.kind().name(),
-            _ => continue,
-        };
-        let wanted =
-            names.is_none_or(|names| names.contains(essential_name(ty.name())) || names.contains(ty.name()));
-        if !ty.name().is_empty() && wanted {
+        let Some(kind) = compared_as(ty).filter(|_| !ty.name().is_empty()) else { continue };
+        let is_one =
+            |names: &BTreeSet<String>| names.contains(essential_name(ty.name())) || names.contains(ty.name());
+        if names.is_none_or(|names| names.get(kind).is_some_and(is_one)) {
             named.entry((kind, ty.name())).or_default().push(id);
         }
     }
@@ -291,8 +308,11 @@ mod tests {
                  field name_5 at byte 8 removed; field name_12 (name_1) added at byte 12",
             ]
         );
-        let only = BTreeSet::from(["name_6".to_owned()]);
-        assert_eq!(diff(&old, &new, Some(&only)).len(), 1);
+        // A function of the name is not the enumeration that was asked for.
+        for (kind, found) in [("enum", 1), ("func", 0)] {
+            let only = Names::from([(kind, BTreeSet::from(["name_6".to_owned()]))]);
+            assert_eq!(diff(&old, &new, Some(&only)).len(), found, "{kind}");
+        }
         assert!(diff(&old, &old, None).is_empty());
     }
 }
