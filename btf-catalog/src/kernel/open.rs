@@ -57,7 +57,13 @@ pub fn read(paths: &[impl AsRef<Path>], options: Options) -> Result<Vec<Kernel>,
             parts.path(path).map_err(|error| match error {
                 KernelError::Io { .. } | KernelError::In { .. } => error,
                 // It says which file itself.
-                KernelError::NoKernel { ref what, .. } if *what == path.display().to_string() => error,
+                KernelError::NoKernel { ref what, .. }
+                | KernelError::TooLarge { ref what, .. }
+                | KernelError::Damaged { ref what, .. }
+                    if *what == path.display().to_string() =>
+                {
+                    error
+                }
                 error => KernelError::In { path: path.to_owned(), error: Box::new(error) },
             })?;
         }
@@ -311,10 +317,15 @@ impl Parts<'_> {
                 archive::compressed_tar(&mut file, byte_sz, visit)?;
             }
             _ => {
+                let too_large =
+                    || KernelError::TooLarge { what: source.clone(), bytes: byte_sz, most: FILE_LIMIT };
+                if byte_sz > FILE_LIMIT {
+                    return Err(too_large());
+                }
                 let mut bytes = Vec::new();
                 file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(io)?;
                 if bytes.len() as u64 > FILE_LIMIT {
-                    return Err(KernelError::TooLarge { what: source, bytes: byte_sz, most: FILE_LIMIT });
+                    return Err(too_large());
                 }
                 return self.loose(&source, bytes);
             }
