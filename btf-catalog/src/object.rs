@@ -30,7 +30,7 @@ use bytes::Bytes;
 pub enum ObjectError {
     /// Not a readable ELF file.
     #[error("not a readable ELF file: {0}")]
-    Elf(#[from] object::Error),
+    Elf(object::Error),
     /// An ELF file for another machine.
     #[error("an ELF file for machine {0}, not for eBPF (247)")]
     Machine(u16),
@@ -73,6 +73,13 @@ pub enum ObjectError {
         /// The entry's name.
         entry: String,
     },
+}
+
+impl From<object::Error> for ObjectError {
+    // It is told in the message: as the source too, a chain of causes would say it twice.
+    fn from(error: object::Error) -> ObjectError {
+        ObjectError::Elf(error)
+    }
 }
 
 /// The largest object that is read, in bytes.

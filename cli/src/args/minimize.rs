@@ -1,11 +1,12 @@
 //! Arguments of `portolan kernel minimize`.
 
 use super::output::OutputArgs;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use std::path::PathBuf;
 
 /// Which objects, which kernels, and where to.
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("of").args(["kernels", "store"]).required(true).multiple(true)))]
 pub struct MinimizeArgs {
     /// eBPF objects.
     #[arg(value_name = "OBJECT", required = true)]
@@ -13,7 +14,7 @@ pub struct MinimizeArgs {
 
     /// Kernels: images, packages, directories, BTF files. Packages that hold parts of one kernel belong together. With
     /// --store also kernels of the store, by release (`*` stands for anything).
-    #[arg(long = "kernel", value_name = "KERNEL", required_unless_present = "store")]
+    #[arg(long = "kernel", value_name = "KERNEL")]
     pub kernels: Vec<PathBuf>,
 
     /// The store, as `portolan kernel` takes it: those of its kernels that --kernel names, or all.
