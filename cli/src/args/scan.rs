@@ -24,11 +24,11 @@ Examples:
 Exit codes, the same in every output format:
   0    everything was looked at, and what was found could be read, or nothing was found
   1    portolan itself failed
-  2    bad usage; of some path or kernel that was given nothing could be read, or no object that was found
+  2    bad usage; of some path, or file of --kernel, that was given nothing could be read, or no object that was found
   10   some program is blocked on a kernel that --kernel or --store names, or a loader that --for-loader names refuses some object
        or lets some program go wrong
   12   some program could not be judged on such a kernel, or an object for a version of a loader that nobody looked at; or something could not be looked at wholly (a damaged archive,
-       a missing layer, a damaged object): what, is said on stderr and in the result
+       a missing layer, a damaged object, a damaged kernel of the store): what, is said on stderr and in the result
 Where several apply, the first of 1, 2, 10, 12 is given. Programs that are not loaded unasked do not count.";
 
 /// Where objects are looked for, and how they are shown.

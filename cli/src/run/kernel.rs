@@ -28,6 +28,9 @@ use std::time::Duration;
 /// A file this young may belong to a kernel that is being added.
 const GRACE: Duration = Duration::from_secs(3600);
 
+/// Bytes of the largest file that is read to learn whether it was added before; images and packages are smaller.
+const NAMED: u64 = 1 << 30;
+
 /// Works on a store of kernels.
 pub fn command(command: &KernelCommand, screen: &Screen) -> Result<Exit, Failure> {
     match command {
@@ -62,7 +65,8 @@ pub fn open_existing(address: Option<&str>) -> Result<Store, Failure> {
     let dir = dir.filter(|dir| !dir.contains("://")).map(Path::new);
     match dir {
         Some(dir) if !dir.is_dir() => Err(bad_input(anyhow!("there is no store at {}", dir.display()))),
-        Some(dir) if !dir.join("kernels").is_dir() => {
+        // The first `add` may have been interrupted before there was a kernel.
+        Some(dir) if !["kernels", "packs"].iter().any(|of_stores| dir.join(of_stores).is_dir()) => {
             Err(bad_input(anyhow!("{} is no store of kernels: it has no directory `kernels`", dir.display())))
         }
         _ => Ok(store),
@@ -127,8 +131,12 @@ fn add(args: &AddArgs, screen: &Screen) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// What names these files by their names and bytes; nothing where some is a directory, or cannot be read.
+/// What names these files by their names and bytes; nothing where some is a directory, cannot be read, or is larger than
+/// [`NAMED`].
 fn digest(files: &[PathBuf], options: Options) -> Option<Digest> {
+    if files.iter().any(|file| file.metadata().is_ok_and(|file| file.len() > NAMED)) {
+        return None;
+    }
     let opened = files.iter().map(|file| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok((name, open_file(file, Takes::Files)?))
@@ -170,6 +178,9 @@ fn added(store: &Store, kernel: &Kernel) -> Result<KernelEntry, Failure> {
 
 fn list(args: &ListArgs, screen: &Screen) -> Result<Exit, Failure> {
     let store = open_existing(args.store.store.as_deref())?;
+    if let Some(selector) = &args.kernel {
+        find(&store, selector)?;
+    }
     let listing = store.list().map_err(anyhow::Error::from)?;
     let wanted = |record: &&Record| args.kernel.as_deref().is_none_or(|kernel| record.is(kernel));
     let report = KernelReport {

@@ -2,7 +2,7 @@
 
 use super::kernel::{find, open_existing};
 use crate::exit::{Failure, bad_input};
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use btf_catalog::kernel::{self, Kernel, Options};
 use btf_catalog::store::{Record, Store};
 use probe_matrix::derive::Offline;
@@ -58,7 +58,13 @@ impl Kernels {
             (Source::Files(files), _) => {
                 kernel::read(files, options).map_err(|error| anyhow!("{error} ({TAKEN})"))
             }
-            (Source::Stored(record), Some(store)) => Ok(vec![store.kernel(record)?]),
+            (Source::Stored(record), Some(store)) => {
+                let named = || {
+                    let name = record.release.clone().unwrap_or_else(|| record.id());
+                    format!("{name} cannot be read (`portolan kernel add` of its files repairs it)")
+                };
+                Ok(vec![store.kernel(record).with_context(named)?])
+            }
             (Source::Stored(_), None) => Ok(Vec::new()),
         }
     }
