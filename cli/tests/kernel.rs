@@ -88,6 +88,10 @@ fn a_kernel_that_is_not_there_is_bad_input_with_a_hint() {
     assert_eq!(output.status.code(), Some(2));
     assert!(message.contains("has no kernel 6.1.0-3-amd64") && message.contains("6.1.0-"), "{message}");
     assert_eq!(place.kernel(&["add", "/nowhere/at/all"]).status.code(), Some(2));
+    assert_eq!(place.kernel(&["list", "nope*"]).status.code(), Some(2));
+    fs::remove_dir_all(place.path("store/kernels")).unwrap();
+    let (document, code) = place.report(&["list"]);
+    assert_eq!((code, each(&document, "release").len()), (0, 0), "the first addition was interrupted");
     let output = Place::new().kernel(&["verify"]);
     assert_eq!(output.status.code(), Some(2), "a name that was misspelt is no store without damage");
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no store at"));

@@ -247,6 +247,8 @@ fn prune(args: &PruneArgs, screen: &Screen) -> Result<Exit, Failure> {
     };
     if args.yes {
         store.prune(&pruned).map_err(anyhow::Error::from)?;
+    } else if !report.kernels.is_empty() || !report.unneeded.is_empty() {
+        render::message("nothing was removed: with --yes it is");
     }
     if !report.damage.is_empty() {
         render::message(
