@@ -131,7 +131,8 @@ fn what_is_returned_is_held_against_what_the_kernel_lets_such_a_program_return()
         ("something", Verdict::Blocked, Evidence::Derived),
         ("anything", Verdict::Runs, Evidence::Derived),
         ("unknown", Verdict::Blocked, Evidence::Derived),
-        ("on_one_way", Verdict::Blocked, Evidence::Derived),
+        // A verifier that is not shown to be of v6.8 may take it for what it returns on the other.
+        ("on_one_way", Verdict::Unknown, Evidence::Assumed),
         ("pointer", Verdict::Blocked, Evidence::Derived),
     ] {
         let load = &verdicts[program].load;
@@ -139,7 +140,7 @@ fn what_is_returned_is_held_against_what_the_kernel_lets_such_a_program_return()
         let code = load.reasons.first().map(|reason| reason.code.as_str());
         // What is no constant is found by the walk that knows what is in registers.
         let refused = if program == "unknown" { "PTL0226" } else { "PTL0223" };
-        assert_eq!(code, (verdict == Verdict::Blocked).then_some(refused), "{program}");
+        assert_eq!(code, (verdict != Verdict::Runs).then_some(refused), "{program}");
     }
 }
 

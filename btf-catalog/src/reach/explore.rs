@@ -12,7 +12,8 @@ use crate::insn::{
     PSEUDO_FUNC, PSEUDO_KFUNC_CALL, STORE_REL,
 };
 use crate::object::{BpfObject, Entry, ExternKind};
-use crate::uapi::{HelperId, ProgType};
+use crate::proto::{Arg, ArgKind, Returned as Pointee, Returns};
+use crate::uapi::{HelperId, MapType, ProgType};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
@@ -27,6 +28,9 @@ const MAX_STEPS_PER_INSN: usize = 32;
 const MAX_STATES: usize = 32 << 10;
 /// Functions on the way from the entry: `MAX_CALL_FRAMES` of include/linux/bpf_verifier.h, v7.2; 8 before.
 const MAX_FRAMES: usize = 16;
+
+/// `MAX_ERRNO` of include/linux/err.h.
+const MAX_ERRNO: i64 = 4095;
 
 /// What was found at a place where ways meet.
 #[derive(Default)]
@@ -429,7 +433,8 @@ impl<'a> Explorer<'a> {
         let value = match operation {
             op::MOV => moved(insn, src, wide),
             op::END => swapped_bytes(insn, dst, wide, self.object.big_endian),
-            op::NEG => computed(operation, wide, dst, Value::constant(0)),
+            // Verifiers before v6.18 forget what it leaves.
+            op::NEG => Value { soft: true, ..computed(op::SUB, wide, Value::constant(0), dst) },
             op::DIV | op::MOD if insn.off != 0 => {
                 Value { vague: dst.vague || src.vague || dst.as_const().is_some(), ..Value::UNKNOWN }
             }
@@ -507,11 +512,49 @@ impl<'a> Explorer<'a> {
                     helper.name(),
                     Some("get_local_storage" | "this_cpu_ptr" | "get_current_task_btf" | "task_pt_regs")
                 );
-                let result =
-                    if not_null { Value { soft: true, ..Value::new(Kind::Pointer) } } else { Value::UNKNOWN };
+                let result = if not_null {
+                    Value { soft: true, ..Value::new(Kind::Pointer) }
+                } else {
+                    self.returned(helper, state)
+                };
                 Self::clobber(at, state, result);
                 Next::To(at + 1)
             }
+        }
+    }
+
+    /// What a helper leaves in `r0`, as far as some verifiers know it.
+    fn returned(&self, helper: HelperId, state: &State) -> Value {
+        /// The most that `CONFIG_NR_CPUS` may be.
+        const MAX_CPUS: u64 = 8192;
+        let Some(proto) = helper.proto() else { return Value::UNKNOWN };
+        match proto.returns {
+            Returns::NumberUpToSize => {
+                let is_size = |kinds: &Vec<Arg>| kinds.iter().any(|arg| arg.kind == ArgKind::Size);
+                let size = proto.args.iter().zip(1u8..).find(|(kinds, _)| is_size(kinds));
+                let size = size.and_then(|(_, reg)| state.reg(reg).as_scalar());
+                let bounds = Scalar {
+                    smin: -MAX_ERRNO,
+                    smax: size.map_or(i64::MAX, |size| size.smax.max(0)),
+                    ..Scalar::UNKNOWN
+                };
+                Value { soft: true, ..Value::scalar(bounds) }
+            }
+            Returns::KnownNumber if helper.name() == Some("get_smp_processor_id") => {
+                Value { soft: true, ..Value::scalar(Scalar::range(0, MAX_CPUS - 1)) }
+            }
+            Returns::KnownNumber => Value::VAGUE,
+            // Verifiers since v6.15 know what an array has.
+            Returns::Pointer { to: Pointee::Value, .. } => {
+                let map = match state.reg(1).kind {
+                    Kind::Map { map } => self.object.maps.get(map),
+                    _ => None,
+                };
+                let hash =
+                    map.is_some_and(|map| ![MapType::ARRAY, MapType::PERCPU_ARRAY].contains(&map.map_type));
+                Value { trusted: !hash, ..Value::UNKNOWN }
+            }
+            _ => Value::UNKNOWN,
         }
     }
 
@@ -593,8 +636,14 @@ impl<'a> Explorer<'a> {
             self.steps[at] |= if taken { 2 } else { 1 };
             there.sure &= sure;
             let narrowed = |value: Value, condition: u8, other: Value| {
-                let scalar = value.as_scalar()?;
-                Some(scalar.refined(condition, wide, other.as_const()?, taken))
+                let (scalar, other) = (value.as_scalar()?, other.as_scalar()?);
+                Some(match other.as_const() {
+                    Some(other) => scalar.refined(condition, wide, other, taken).map(|left| (left, false)),
+                    // What a second register tells is learned since v6.8.
+                    None => {
+                        scalar.bounded_by(condition, wide, other, taken).map(|left| (left, left != scalar))
+                    }
+                })
             };
             let learned = [
                 (insn.dst, narrowed(a, condition, b)),
@@ -602,7 +651,7 @@ impl<'a> Explorer<'a> {
             ];
             for (reg, left) in learned {
                 match left {
-                    Some(Some(scalar)) => there.narrow(reg, scalar),
+                    Some(Some((scalar, soft))) => there.narrow(reg, scalar, soft),
                     // No number goes this way: only a verifier that does not see that walks it.
                     Some(None) => there.sure = false,
                     None => {}

@@ -312,7 +312,7 @@ impl Scalar {
             // Signs of 32-bit numbers are those of bit 31.
             let signed = matches!(condition, cond::JSGT | cond::JSGE | cond::JSLT | cond::JSLE);
             let (a, b) = (self.truncated(4), other.truncated(4));
-            if signed { (a.widened()?, b.widened()?) } else { (a, b) }
+            if signed { (self.as_signed_half(a)?, other.as_signed_half(b)?) } else { (a, b) }
         };
         let decided = |always: bool, never: bool| {
             if always {
@@ -352,6 +352,12 @@ impl Scalar {
         }
     }
 
+    /// The lower half, sign-extended: the whole where that is all of it.
+    fn as_signed_half(self, half: Scalar) -> Option<Scalar> {
+        let fits = self.smin >= i64::from(i32::MIN) && self.smax <= i64::from(i32::MAX);
+        if fits { Some(self) } else { half.widened() }
+    }
+
     /// A zero-extended 32-bit number sign-extended, where the bounds do not cross the sign.
     pub(crate) fn widened(self) -> Option<Scalar> {
         let sign = 1 << 31;
@@ -364,6 +370,26 @@ impl Scalar {
             // Crossing: any 32-bit number with a sign.
             Scalar { smin: i64::from(i32::MIN), smax: i64::from(i32::MAX), ..Scalar::UNKNOWN }.settled()
         }
+    }
+
+    /// What is left of the numbers once `self cond other` is known to be `holds`, by the bounds of `other`; `None` if nothing is.
+    pub(crate) fn bounded_by(self, condition: u8, wide: bool, other: Scalar, holds: bool) -> Option<Scalar> {
+        let condition = if holds { condition } else { opposite(condition) };
+        let signed = matches!(condition, cond::JSGT | cond::JSGE | cond::JSLT | cond::JSLE);
+        let seen = match (wide, signed) {
+            (true, _) => Some(other),
+            (false, false) => Some(other.truncated(4)),
+            (false, true) => other.truncated(4).widened(),
+        };
+        let Some(other) = seen else { return Some(self) };
+        let bound = match condition {
+            cond::JGT | cond::JGE => other.umin,
+            cond::JLT | cond::JLE => other.umax,
+            cond::JSGT | cond::JSGE => other.smin as u64,
+            cond::JSLT | cond::JSLE => other.smax as u64,
+            _ => return Some(self),
+        };
+        self.refined(condition, wide, bound, true)
     }
 
     /// What is left of the numbers once `self cond constant` is known to be `holds`; `None` if nothing is.

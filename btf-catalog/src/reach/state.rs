@@ -300,10 +300,10 @@ impl State {
         self.frames.iter_mut().flat_map(Frame::values)
     }
 
-    /// Narrows a number and its copies. Verifiers before v5.11 do not follow copies of numbers.
-    pub(super) fn narrow(&mut self, reg: u8, scalar: Scalar) {
+    /// Narrows a number and its copies. Verifiers before v5.11 do not follow copies of numbers; `soft`: others learn nothing.
+    pub(super) fn narrow(&mut self, reg: u8, scalar: Scalar, soft: bool) {
         let value = self.reg(reg);
-        let narrowed = Value { kind: Kind::Scalar(scalar), ..value };
+        let narrowed = Value { kind: Kind::Scalar(scalar), soft: value.soft || soft, ..value };
         if value.id != 0 {
             let copies = self.values().filter(|copy| copy.id == value.id);
             copies.for_each(|copy| *copy = Value { soft: true, ..narrowed });

@@ -290,6 +290,40 @@ fn callbacks_are_walked_once_they_are_handed_over() {
 }
 
 #[test]
+fn what_only_some_verifiers_know_decides_nothing_surely() {
+    let reached = |insns: &[Insn]| {
+        let object = object(Vec::new());
+        picture(&reach(
+            &object,
+            &entry(insns, vec![function("entry", 0, true)], Vec::new()),
+            insns,
+            &Constants::default(),
+        ))
+    };
+    let (processor, random) = (8, 7);
+    // A processor's number is at most 8191, and may be 64.
+    let above = |limit: i32| [helper(processor), insn(0x25, 0, 0, 1, limit), RETURN, set(0, 0), RETURN];
+    assert_eq!(reached(&above(64)), "#####");
+    assert_eq!(reached(&above(8191)), "###??");
+    // What is greater than another is not 0.
+    let greater = |zero: i32| {
+        [
+            helper(random),
+            insn(0xbf, 6, 0, 0, 0),
+            helper(random),
+            insn(0x3d, 6, 0, 2, 0),
+            if_eq(0, zero, 2),
+            RETURN,
+            set(0, 0),
+            RETURN,
+            RETURN,
+        ]
+    };
+    assert_eq!(reached(&greater(1)).as_bytes()[7], b'#');
+    assert_eq!(reached(&greater(0)).as_bytes()[4], b'#');
+}
+
+#[test]
 fn a_stack_slot_that_a_helper_may_have_written_is_no_constant() {
     let program = |id: i32| {
         [

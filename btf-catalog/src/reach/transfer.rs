@@ -111,7 +111,9 @@ pub(super) fn swapped_bytes(insn: Insn, dst: Value, wide: bool, big_endian: bool
         Some(number) => Scalar::constant(number).truncated(byte_sz),
         None => Scalar::of_bytes(byte_sz),
     };
-    Value { soft: true, vague: dst.vague, ..Value::scalar(result) }
+    // Of what is known of a number that is not constant, verifiers since v7.1 know what the swap leaves.
+    let known = dst.as_const().is_none() && dst.as_scalar() != Some(Scalar::UNKNOWN);
+    Value { soft: true, vague: dst.vague || known, ..Value::scalar(result) }
 }
 
 /// The value of arithmetic on numbers.

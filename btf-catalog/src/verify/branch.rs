@@ -200,16 +200,7 @@ impl Test {
                 return Some(Value { vague: value.vague || learns && number.as_const().is_none(), ..value });
             }
             (None, _) => {
-                let Some(other) = self.seen(other, condition) else {
-                    return Some(Value { vague: value.vague || number.as_const().is_none(), ..value });
-                };
-                let bound = match condition {
-                    cond::JGT | cond::JGE => other.umin,
-                    cond::JLT | cond::JLE => other.umax,
-                    cond::JSGT | cond::JSGE => other.smin as u64,
-                    _ => other.smax as u64,
-                };
-                let refined = number.refined(condition, self.wide, bound, true)?;
+                let refined = number.bounded_by(condition, self.wide, other, true)?;
                 let soft = value.soft || refined != number;
                 return Some(Value { kind: Kind::Scalar(refined), soft, ..value });
             }
@@ -219,16 +210,6 @@ impl Test {
         let unseen = !self.wide && signed && refined == number && number.as_const().is_none();
         let vague = value.vague || unseen || around_zero(refined) || !refined.is_tight();
         Some(Value { kind: Kind::Scalar(refined), soft, vague, ..value })
-    }
-
-    /// The part of a number that is tested, with its sign where that is looked at; `None` where its bounds are not known.
-    fn seen(&self, number: Scalar, condition: u8) -> Option<Scalar> {
-        let signed = matches!(condition, cond::JSGT | cond::JSGE | cond::JSLT | cond::JSLE);
-        match (self.wide, signed) {
-            (true, _) => Some(number),
-            (false, false) => Some(number.truncated(4)),
-            (false, true) => number.truncated(4).widened(),
-        }
     }
 
     /// What a comparison of a packet pointer with the packet's end tells (`try_match_pkt_pointers()`).

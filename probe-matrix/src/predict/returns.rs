@@ -104,7 +104,18 @@ impl Predictor<'_> {
             };
             let fact = Fact::new(Support::No, Evidence::Derived, "the instructions").reason(why);
             let requirement = reached.place(returned.insn_off);
-            against(Stage::Load, "PTL0223", requirement, "object", Some(&fact), rule != Support::Yes)
+            // Before v6.8, verifiers take a result for another that they have seen leave there.
+            let others = reached.reach.returns.iter().filter(|other| other.insn_off == returned.insn_off);
+            let heard = self.kernel.shown("type:bpf_retval_range").support == Support::Yes
+                || others.into_iter().all(|other| outside(&other));
+            against(
+                Stage::Load,
+                "PTL0223",
+                requirement,
+                "object",
+                Some(&fact),
+                rule != Support::Yes || !heard,
+            )
         });
         let mut returns = reached.reach.returns.iter();
         let (min, max) = (*range.start(), *range.end());

@@ -143,3 +143,28 @@ fn a_packet_is_looked_at_where_it_may_be() {
     assert_eq!(read(7, -8), (true, false));
     assert_eq!(read(8, 0), (true, false));
 }
+
+#[test]
+fn before_v6_8_a_bad_result_may_be_taken_for_a_good_one() {
+    let range = ReturnRange { min: 0, max: 1, half: false };
+    let sure = |first: i32, second: i32, takes_all_loops: Option<bool>| {
+        let random = 7;
+        // What follows the jump is walked first.
+        let insns = [
+            helper(random),
+            copy(1, 0),
+            if_eq(1, 0, 2),
+            set(0, first),
+            insn(0x05, 0, 0, 1, 0),
+            set(0, second),
+            RETURN,
+        ];
+        let traits = Traits { returns: Some(range), takes_all_loops, ..Traits::default() };
+        let found = verified_as("fentry/f", &insns, traits);
+        (found.refused().is_some(), found.is_clean())
+    };
+    assert_eq!(sure(1, 0, None), (false, true));
+    assert_eq!(sure(1, 2, Some(true)), (true, false));
+    assert_eq!(sure(1, 2, None), (false, false));
+    assert_eq!(sure(2, 1, None), (true, false));
+}
