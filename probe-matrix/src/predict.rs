@@ -190,6 +190,15 @@ impl Predictor<'_> {
         }
     }
 
+    /// Whether the kernel knows `struct bpf_timer`.
+    fn keeps_timers(&self) -> Option<bool> {
+        match self.kernel.shown("enum:BPF_FUNC_timer_init").support {
+            Support::Yes => Some(true),
+            Support::No => Some(false),
+            _ => None,
+        }
+    }
+
     /// What the verifier of this kernel does that others do not.
     fn traits(&self, returns: &Returns) -> Traits {
         let shown = |witness| match self.kernel.shown(witness).support {
@@ -205,7 +214,7 @@ impl Predictor<'_> {
             },
             // Both came in v6.8.
             takes_all_loops: shown("type:bpf_retval_range").filter(|shown| *shown),
-            keeps_timers: shown("enum:BPF_FUNC_timer_init"),
+            keeps_timers: self.keeps_timers(),
             knows_array_entries: shown("member:bpf_call_arg_meta.const_map_key"),
             returns: returns.range.filter(|_| returns.checks.is_empty()),
             ..Traits::default()

@@ -3,9 +3,9 @@
 use super::{Predictor, told};
 use crate::assess::against;
 use crate::facts::{Evidence, Fact, Support};
-use crate::verdict::{Check, Stage};
+use crate::verdict::{Check, Outcome, Stage};
 use btf_catalog::object::MapDef;
-use btf_catalog::require::{EntryRequirements, managed_fields};
+use btf_catalog::require::{EntryRequirements, Managing, managed_fields, managing};
 use btf_catalog::{MapType, ProgType};
 use std::sync::LazyLock;
 
@@ -72,8 +72,15 @@ impl Predictor<'_> {
     }
 
     fn of_map(&self, map: &MapDef, needs: &EntryRequirements) -> Vec<Check> {
-        let fields = self.object.btf.as_ref().zip(map.value_type).map(|(btf, id)| managed_fields(btf, id));
-        let fields = fields.unwrap_or_default();
+        let btf = self.object.btf.as_ref();
+        let mut fields = btf.zip(map.value_type).map(|(btf, id)| managed_fields(btf, id)).unwrap_or_default();
+        let managed = match btf.filter(|_| !fields.is_empty()) {
+            Some(btf) => managing(btf, map, self.keeps_timers()),
+            None => Managing::Never,
+        };
+        if managed == Managing::Never {
+            fields.clear();
+        }
         let meant = |row: &&Row| {
             let programs = match &row.programs {
                 Programs::Sleepable => needs.sleepable,
@@ -125,7 +132,14 @@ impl Predictor<'_> {
             (fact.support != Support::Yes || fact.evidence == Evidence::Assumed)
                 .then(|| against(Stage::Load, "PTL0221", requirement, "btf.vmlinux", Some(&fact), false))
         };
-        TABLE.iter().filter(meant).filter_map(refused).collect()
+        // What only some kernels find in a value blocks nobody.
+        let doubted = |row: &Row, check: Check| match row.what {
+            What::Field(_) if managed == Managing::Perhaps => {
+                Check { outcome: Outcome::Pass, evidence: Evidence::Assumed, ..check }
+            }
+            _ => check,
+        };
+        TABLE.iter().filter(meant).filter_map(|row| refused(row).map(|check| doubted(row, check))).collect()
     }
 }
 
