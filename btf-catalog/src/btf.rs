@@ -247,6 +247,25 @@ impl Btf {
         Type { btf: self, id, off }
     }
 
+    /// The offset of a member in bytes, also of one in an anonymous struct or union; `None` where there is none within a
+    /// bounded number of members.
+    pub fn offset_of(&self, ty: Type<'_>, member: &str) -> Option<u64> {
+        let mut left = MAX_MEMBERS;
+        let mut open = vec![(ty, 0)];
+        while let Some((ty, off)) = open.pop() {
+            for found in ty.members() {
+                left = left.checked_sub(1)?;
+                let off = off + u64::from(found.bit_off / 8);
+                match found.name {
+                    name if name == member => return Some(off),
+                    "" => open.push((self.resolve(found.ty), off)),
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+
     /// The type behind modifiers and typedefs, with its id: libbpf's `skip_mods_and_typedefs()`.
     ///
     /// A chain longer than the number of types is a cycle and ends where it is then.
@@ -409,6 +428,8 @@ pub fn essential_name(name: &str) -> &str {
 
 /// Longest chain of modifiers, typedefs and arrays that is followed. libbpf stops at 32 (`MAX_RESOLVE_DEPTH`).
 const MAX_CHAIN: usize = 32;
+/// Members that are looked through for one, with those of anonymous structs and unions: types may hold themselves.
+const MAX_MEMBERS: usize = 1 << 14;
 /// Bytes of a string that is read, or a source line: many types may share one long name, and each look at it costs all of
 /// it. The kernel takes names of 512 bytes (`KSYM_NAME_LEN`).
 const MAX_STRING_SZ: usize = 16 << 10;

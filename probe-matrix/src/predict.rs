@@ -201,14 +201,18 @@ impl Predictor<'_> {
 
     /// What the verifier of this kernel does that others do not.
     fn traits(&self, returns: &Returns) -> Traits {
-        let shown = |witness| match self.kernel.shown(witness).support {
-            Support::Yes => Some(true),
-            Support::No => Some(false),
-            _ => None,
+        // What rests on the series alone must not make a fault sure.
+        let shown = |witness| {
+            let fact = self.kernel.shown(witness);
+            match fact.support {
+                Support::Yes => Some(true),
+                Support::No if fact.evidence > Evidence::Assumed => Some(false),
+                _ => None,
+            }
         };
         Traits {
             // Since v6.8, and in later stable kernels of v6.1; v5.10 has it in none.
-            stack_grows_by_reads: match shown("enum:BPF_FUNC_for_each_map_elem") {
+            stack_grows_by_reads: match shown("~enum:BPF_FUNC_for_each_map_elem") {
                 Some(true) => shown("type:bpf_retval_range").filter(|shown| *shown),
                 told => told,
             },

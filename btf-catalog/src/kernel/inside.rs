@@ -137,20 +137,9 @@ impl<'a> Layout<'a> {
 
     /// The offset of a member in bytes, also of one in an anonymous struct or union.
     fn offset(&self, member: &str) -> Result<u64, String> {
-        let off = offset_in(self.btf, self.ty, member, 8);
+        let off = self.btf.offset_of(self.ty, member);
         off.ok_or_else(|| format!("struct {} has no member {member}", self.ty.name()))
     }
-}
-
-fn offset_in(btf: &Btf, ty: Type<'_>, name: &str, depth: u32) -> Option<u64> {
-    ty.members().find_map(|member| {
-        let within = match member.name {
-            found if found == name => 0,
-            "" if depth > 0 => offset_in(btf, btf.resolve(member.ty), name, depth - 1)?,
-            _ => return None,
-        };
-        Some(u64::from(member.bit_off / 8) + within)
-    })
 }
 
 struct Tables<'a> {

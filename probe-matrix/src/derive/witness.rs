@@ -151,10 +151,11 @@ impl Offline<'_> {
                     _ => (Support::Unknown, format!("no {name}() in the kernel's BTF")),
                 }
             }
-            Witness::Member(name, member) => match self.structure(name) {
+            Witness::Member(name, member) => match self.vmlinux.as_ref().zip(self.structure(name)) {
                 None => (Support::Unknown, format!("no struct {name} in the kernel's BTF")),
-                Some(ty) => told(
-                    ty.members().any(|found| found.name == member),
+                // Vendors put members that they backport into anonymous unions.
+                Some((btf, ty)) => told(
+                    btf.vmlinux().offset_of(ty, member).is_some(),
                     format!("member {member} of struct {name} in the kernel's BTF"),
                 ),
             },

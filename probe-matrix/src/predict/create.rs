@@ -33,6 +33,9 @@ const HASHES: [MapType; 5] =
 const LONG_KEYS: &str = "~enum:BPF_MAP_TYPE_TASK_STORAGE";
 /// Came after arrays were given values larger than what is allocated in one piece: v6.1 has both, v5.10 neither.
 const LARGE_VALUES: &str = "~enum:BPF_FUNC_user_ringbuf_drain";
+/// Pages of 64 KiB.
+const LARGE_PAGES: &str =
+    "config:CONFIG_ARM64_64K_PAGES|config:CONFIG_PPC_64K_PAGES|config:CONFIG_PAGE_SIZE_64KB";
 /// Frames of a stack trace where nobody sets `kernel.perf_event_max_stack`; `sizeof(struct bpf_stack_build_id)`.
 const MAX_FRAMES: u32 = 127;
 const BUILD_ID_SZ: u32 = 32;
@@ -53,9 +56,16 @@ struct Sizes(Vec<Range>);
 
 struct Range {
     from: u64,
-    /// `None`: as many as `CONFIG_NR_CPUS`.
-    to: Option<u64>,
+    to: Bound,
     multiple_of: u64,
+}
+
+enum Bound {
+    Number(u64),
+    /// `CONFIG_NR_CPUS`.
+    Processors,
+    /// `PCPU_MIN_UNIT_SIZE` (include/linux/percpu.h): 32 KiB, or one page where pages have 64 KiB.
+    PerCpu,
 }
 
 /// Panics on a malformed table: it is part of the program and read by its tests.
@@ -99,9 +109,10 @@ impl Sizes {
                 text.split_once('x').map_or((text, 1), |(text, step)| (text, number(step)));
             let (from, to) = text.split_once('-').unwrap_or((text, text));
             let to = match to {
-                "" => Some(u64::MAX),
-                "cpus" => None,
-                to => Some(number(to)),
+                "" => Bound::Number(u64::MAX),
+                "cpus" => Bound::Processors,
+                "percpu" => Bound::PerCpu,
+                to => Bound::Number(number(to)),
             };
             Range { from: number(from), to, multiple_of }
         };
@@ -111,9 +122,20 @@ impl Sizes {
     /// Whether the number is allowed; `None` where the configuration decides and is not known.
     fn allow(&self, number: u64, kernel: &Asked) -> Option<bool> {
         let one = |range: &Range| {
-            let to = range.to.or_else(|| kernel.number_option("CONFIG_NR_CPUS"));
-            let within = range.from <= number && number.is_multiple_of(range.multiple_of);
-            if within { to.map(|to| number <= to) } else { Some(false) }
+            if number < range.from || !number.is_multiple_of(range.multiple_of) {
+                return Some(false);
+            }
+            match range.to {
+                Bound::Number(to) => Some(number <= to),
+                Bound::Processors => kernel.number_option("CONFIG_NR_CPUS").map(|to| number <= to),
+                Bound::PerCpu if number <= 32 << 10 => Some(true),
+                Bound::PerCpu if number > 64 << 10 => Some(false),
+                Bound::PerCpu => match kernel.shown(LARGE_PAGES).support {
+                    Support::Yes => Some(true),
+                    Support::No => Some(false),
+                    _ => None,
+                },
+            }
         };
         let answers: Vec<_> = self.0.iter().map(one).collect();
         if answers.contains(&Some(true)) {
@@ -247,7 +269,10 @@ impl Making<'_> {
                 let of_type = self.map.map_type;
                 self.refuse("PTL0224", &format!("maps of type {of_type} do not have {number} {what}"));
             }
-            None => self.leave_open("it may not have more entries than the kernel is built for processors"),
+            None => {
+                let why = format!("the kernel's configuration tells whether it may have {number} {what}");
+                self.leave_open(&why);
+            }
         }
     }
 
@@ -335,7 +360,7 @@ mod tests {
             map(MapType::HASH, 4, 8, 8, 1 << 10),
             map(MapType::HASH, 4, 8, 8, NO_COMMON_LRU),
             map(MapType::LRU_HASH, 4, 8, 8, NO_PREALLOC),
-            map(MapType::PERCPU_ARRAY, 4, 40_000, 8, 0),
+            map(MapType::PERCPU_ARRAY, 4, 70_000, 8, 0),
             map(MapType::PERF_EVENT_ARRAY, 4, 8, 8, 0),
             map(MapType::LPM_TRIE, 8, 8, 8, 0),
             map(MapType::QUEUE, 4, 8, 8, 0),
@@ -356,6 +381,7 @@ mod tests {
         assert_eq!(outcomes(&map(MapType::HASH, 4, 0, 8, 0)), [Outcome::Undecided], "set by its loader");
         assert_eq!(outcomes(&map(MapType::HASH, 4, 8, 0, 0)), [Outcome::Pass], "set by its loader");
         assert_eq!(outcomes(&map(MapType::CPUMAP, 4, 8, 64, 0)), [Outcome::Undecided], "CONFIG_NR_CPUS");
+        assert_eq!(outcomes(&map(MapType::PERCPU_ARRAY, 4, 40_000, 8, 0)), [Outcome::Undecided], "pages");
         assert_eq!(outcomes(&map(MapType::STACK_TRACE, 4, 2048, 16, 0)), [Outcome::Undecided], "a sysctl");
     }
 }
