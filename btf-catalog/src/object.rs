@@ -13,7 +13,7 @@ mod section;
 mod struct_ops;
 
 pub use externs::{Extern, ExternKind, KconfigFormat, KconfigSlot};
-pub(crate) use maps::F_RDONLY_PROG;
+pub(crate) use maps::{F_RDONLY_PROG, F_WRONLY_PROG};
 pub use maps::{MapDef, Pinning};
 pub use section::SectionKind;
 pub use struct_ops::StructOps;

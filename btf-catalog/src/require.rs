@@ -18,6 +18,7 @@ pub use context::context_fault;
 pub use insns::{ContextReads, IsaFeature};
 pub use need::{Need, Needed, SourceLine, needs, source_line};
 pub use validity::{InvalidInsn, invalid_insns};
+pub(crate) use value::STRUCTURES;
 pub use value::{Managing, managed_fields, managing};
 
 use crate::btf::essential_name;

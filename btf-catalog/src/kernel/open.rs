@@ -402,26 +402,10 @@ impl Parts<'_> {
                 Ok(())
             }
             // The readers take files until the sender is gone.
-            (Role::Image, Some(readers)) => {
+            (Role::Image | Role::Module, Some(readers)) => {
+                let job = if role == Role::Image { Job::Image } else { Job::Module };
                 let source = source.to_owned();
-                let _ = readers.queue.send(Job::Image(PackedFile {
-                    source,
-                    number,
-                    path,
-                    release: owned,
-                    bytes,
-                }));
-                return Ok(());
-            }
-            (Role::Module, Some(readers)) => {
-                let source = source.to_owned();
-                let _ = readers.queue.send(Job::Module(PackedFile {
-                    source,
-                    number,
-                    path,
-                    release: owned,
-                    bytes,
-                }));
+                let _ = readers.queue.send(job(PackedFile { source, number, path, release: owned, bytes }));
                 return Ok(());
             }
             (Role::Module, None) => return Ok(()),

@@ -15,6 +15,8 @@ use std::collections::HashMap;
 
 /// `BPF_F_RDONLY_PROG`.
 pub(crate) const F_RDONLY_PROG: u32 = 1 << 7;
+/// `BPF_F_WRONLY_PROG`.
+pub(crate) const F_WRONLY_PROG: u32 = 1 << 8;
 /// Bytes of global data that are read of an object, in all its sections; clang's objects have a few hundred.
 const MAX_DATA_SZ: u64 = 64 << 20;
 

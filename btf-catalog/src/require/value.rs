@@ -1,15 +1,12 @@
 //! Fields of map values that the kernel manages itself.
 
 use crate::btf::{Btf, BtfKind, TypeId};
-use crate::object::{F_RDONLY_PROG, MapDef};
+use crate::object::{F_RDONLY_PROG, F_WRONLY_PROG, MapDef};
 use crate::uapi::MapType;
 use std::collections::BTreeSet;
 
-/// `BPF_F_WRONLY_PROG`.
-const F_WRONLY_PROG: u32 = 1 << 8;
-
 /// Structures that the kernel looks for in a map's value: `btf_parse_fields()` of kernel/bpf/btf.c, v7.2.
-const STRUCTURES: [&str; 10] = [
+pub(crate) const STRUCTURES: [&str; 10] = [
     "bpf_spin_lock",
     "bpf_res_spin_lock",
     "bpf_timer",

@@ -1,8 +1,8 @@
 //! Fields of map values that the kernel keeps: locks, timers, lists, pointers to its objects.
 
-use super::memory::F_WRONLY_PROG;
 use crate::btf::{Btf, BtfKind, TypeId};
-use crate::object::{BpfObject, F_RDONLY_PROG, MapDef};
+use crate::object::{BpfObject, F_RDONLY_PROG, F_WRONLY_PROG, MapDef};
+use crate::require::STRUCTURES;
 use crate::uapi::MapType;
 
 /// Types that are looked at in one map's value.
@@ -37,20 +37,6 @@ pub(super) struct Fields {
     /// Whether there may be others, at places that are not known.
     more: bool,
 }
-
-/// `btf_get_field_type()` of kernel/bpf/btf.c, v7.2.
-const KEPT: [&str; 10] = [
-    "bpf_spin_lock",
-    "bpf_res_spin_lock",
-    "bpf_timer",
-    "bpf_wq",
-    "bpf_task_work",
-    "bpf_list_head",
-    "bpf_list_node",
-    "bpf_rb_root",
-    "bpf_rb_node",
-    "bpf_refcount",
-];
 
 impl Fields {
     /// Those of a map.
@@ -147,7 +133,7 @@ impl Fields {
                     );
                 }
             }
-            BtfKind::Struct | BtfKind::Union if KEPT.contains(&resolved.name()) => {
+            BtfKind::Struct | BtfKind::Union if STRUCTURES.contains(&resolved.name()) => {
                 let plain = depth == 2 && btf.ty(ty).id() == resolved.id();
                 let kept = match resolved.name() {
                     "bpf_spin_lock" if plain => Kept::Lock,

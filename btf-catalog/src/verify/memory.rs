@@ -7,13 +7,10 @@ use super::state::{Loaded, STACK_SZ, State};
 use super::value::{Kind, Pointer, Range, Region, Sock, Value};
 use super::walk::{Refusal, Walker};
 use crate::core::ExternOutcome;
-use crate::object::F_RDONLY_PROG;
+use crate::object::{F_RDONLY_PROG, F_WRONLY_PROG};
 use crate::reach::number;
 use crate::reach::scalar::Scalar;
 use crate::uapi::MapType;
-
-/// `BPF_F_WRONLY_PROG`.
-pub(super) const F_WRONLY_PROG: u32 = 1 << 8;
 
 /// An access by an instruction.
 #[derive(Clone, Copy)]
